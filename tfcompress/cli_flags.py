@@ -1,0 +1,144 @@
+"""Flags that commands share, and how every command starts and ends.
+
+Only this module and the command-line modules know absl. A flag belongs to the
+command that calls a `define_*` function.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from absl import flags
+
+from tfcompress.core import types
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
+
+
+class _Help(flags.BooleanFlag):
+  """`--help`: prints the command's usage and flags, and exits with code 0."""
+
+  def __init__(self, usage: str):
+    super().__init__('help', False, 'show this help', short_name='h')
+    self._usage = usage
+
+  def parse(self, arg):
+    if not self._parse(arg):
+      return
+    print(self._usage.strip())
+    print(_of_command(FLAGS.module_help))
+    sys.exit(0)
+
+
+def run(main: Callable[[], None], usage: str) -> None:
+  """Parses the flags and runs `main`; every command starts here.
+
+  What the user got wrong (ValueError, OSError) ends as one line on stderr and
+  exit code 1. Anything else is a bug and keeps its traceback.
+
+  Args:
+    main: reads FLAGS.
+    usage: the text above the flags that --help shows.
+  """
+  # TensorFlow reads these when it is imported, which is later.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  flags.DEFINE_flag(_Help(usage))
+  try:
+    _parse(sys.argv)
+    main()
+  except (flags.Error, ValueError, OSError) as error:
+    _fail(' '.join(str(error).split()))
+  except KeyboardInterrupt:
+    _fail('interrupted; an unfinished run continues with the same command')
+
+
+def _parse(argv: list[str]) -> None:
+  try:
+    rest = FLAGS(argv)[1:]
+  except flags.CantOpenFlagFileError as error:
+    raise ValueError(f'cannot read the flagfile: {error}') from error
+  if rest:
+    raise ValueError(f'unexpected argument {rest[0]!r}: flags are --name=value')
+
+
+def _fail(message: str) -> None:
+  print(f'error: {message}', file=sys.stderr)
+  sys.exit(1)
+
+
+def as_flagfile() -> str:
+  """Returns every flag of the command with its value, as a flagfile."""
+  lines = _of_command(
+    lambda module: '\n'.join(
+      flag.serialize()
+      for flag in FLAGS.flags_by_module_dict()[module]
+      if flag.name != 'help' and flag.value is not None
+    )
+  )
+  return lines + '\n'
+
+
+def _of_command(describe: Callable[[str], str]) -> str:
+  """Describes the modules whose flags are the command's own, not absl's."""
+  return '\n'.join(
+    describe(module)
+    for module in sorted(FLAGS.flags_by_module_dict())
+    if not module.startswith('absl')
+  )
+
+
+def given_flagfiles() -> list[str]:
+  """Returns the flagfiles named on the command line, in order."""
+  arguments = sys.argv[1:]
+  return [
+    argument.partition('=')[2] or (arguments[i + 1 : i + 2] or [''])[0]
+    for i, argument in enumerate(arguments)
+    if argument.lstrip('-').partition('=')[0] == 'flagfile'
+  ]
+
+
+def define_data_flags() -> None:
+  """Defines which images to use and how evaluation brings them to size."""
+  default = types.DataSpec()
+  flags.DEFINE_string(
+    'dataset',
+    default.dataset,
+    'synthetic100 (generated), a TFDS name such as cifar100, or folder:DIR '
+    'with DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}',
+  )
+  flags.DEFINE_string(
+    'data_dir',
+    default.data_dir,
+    "where TFDS keeps prepared datasets; empty is TFDS's own default",
+  )
+  flags.DEFINE_enum_class(
+    'transform',
+    default.transform,
+    types.EvaluationTransform,
+    'evaluation: challenge resizes to the input size and does nothing else, '
+    'imagenet resizes the short side to 256/224 of it and crops the center',
+  )
+  flags.DEFINE_bool(
+    'skip_corrupt_images',
+    default.skip_corrupt_images,
+    'leave out, and count, the images of a folder that do not decode',
+  )
+
+
+def data_spec() -> types.DataSpec:
+  """Returns what `define_data_flags` defined."""
+  return types.DataSpec(
+    dataset=FLAGS.dataset,
+    data_dir=FLAGS.data_dir,
+    transform=FLAGS.transform,
+    skip_corrupt_images=FLAGS.skip_corrupt_images,
+  )
+
+
+def given(*names: str) -> list[str]:
+  """Returns those of the flags that the user set, flagfiles included."""
+  return [name for name in names if FLAGS[name].present]

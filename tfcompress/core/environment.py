@@ -1,0 +1,78 @@
+"""Where a record was made: versions, CPU, device, git revision."""
+
+import functools
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+
+_PACKAGES = (
+  'tfcompress',
+  'tensorflow',
+  'tf_keras',
+  'tensorflow-model-optimization',
+  'keras',
+  'ai-edge-litert',
+  'numpy',
+)
+_BFLOAT16_FLAGS = {'avx512_bf16', 'amx_bf16'}
+_REPORTED_FLAGS = ('avx2', 'avx512f', 'avx512_vnni', *sorted(_BFLOAT16_FLAGS))
+
+
+def describe(device: str = 'cpu') -> dict[str, object]:
+  """Returns what a record says of the machine that made it."""
+  name, flags = _cpu()
+  return {
+    'python': platform.python_version(),
+    'platform': platform.platform(),
+    'packages': _versions(),
+    'cpu': name,
+    'cpu_flags': [flag for flag in _REPORTED_FLAGS if flag in flags],
+    'cpu_cores': len(os.sched_getaffinity(0)),
+    'device': device,
+    'git_revision': _git_revision(),
+  }
+
+
+def cpu_has_bfloat16() -> bool:
+  """Whether the CPU multiplies matrices in bfloat16."""
+  return bool(_BFLOAT16_FLAGS & _cpu()[1])
+
+
+def cpu_name() -> str:
+  return _cpu()[0]
+
+
+@functools.cache
+def _cpu() -> tuple[str, frozenset[str]]:
+  """The CPU's name and flags, as Linux tells them."""
+  info = pathlib.Path('/proc/cpuinfo')
+  if not info.is_file():
+    return platform.processor() or platform.machine(), frozenset()
+  fields = {}
+  for line in info.read_text().splitlines():
+    key, _, value = line.partition(':')
+    fields.setdefault(key.strip(), value.strip())
+  flags = frozenset(fields.get('flags', '').split())
+  return fields.get('model name', platform.machine()), flags
+
+
+def _versions() -> dict[str, str]:
+  versions = {}
+  for package in _PACKAGES:
+    try:
+      versions[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return versions
+
+
+def _git_revision() -> str | None:
+  """The revision of the source tree; None outside one."""
+  root = pathlib.Path(__file__).parents[2]
+  if not (root / '.git').exists():
+    return None
+  command = ['git', '-C', str(root), 'rev-parse', 'HEAD']
+  result = subprocess.run(command, capture_output=True, text=True, check=False)
+  return result.stdout.strip() or None

@@ -1,0 +1,521 @@
+"""The vocabulary of the program: specs, configs and records.
+
+Everything that moves between packages, or between a command and a file, is
+one of these frozen dataclasses. A spec says what a thing is, a config says
+what to do, a record says what was done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+
+class Normalization(enum.Enum):
+  """What the model does to raw pixels 0..255, per RGB channel."""
+
+  RAW = 'raw'  # x
+  UNIT = 'unit'  # x / 255
+  SYMMETRIC = 'symmetric'  # x / 127.5 - 1
+  IMAGENET = 'imagenet'  # (x / 255 - mean) / std
+
+
+# Mean and standard deviation of ImageNet's RGB channels on the scale [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+  """A residual network, complete: the same spec always builds the same layers.
+
+  Attributes:
+    depth: 18, 34 or 50.
+    num_classes: outputs of the classifier.
+    width_multiplier: scales every layer's channels.
+    channels: out channels by convolution name; takes the place of
+      `width_multiplier` and must name every convolution.
+    input_size: height and width of the input in pixels.
+    internal_size: the model resizes its input to this before the stem; None
+      leaves it as it is.
+    normalization: applied inside the model, to raw pixels 0..255.
+  """
+
+  depth: int = 18
+  num_classes: int = 100
+  width_multiplier: float = 1.0
+  channels: Mapping[str, int] | None = None
+  input_size: int = 224
+  internal_size: int | None = None
+  normalization: Normalization = Normalization.IMAGENET
+
+  @property
+  def stem_size(self) -> int:
+    """Height and width in pixels of what the first convolution sees."""
+    return self.internal_size or self.input_size
+
+
+class EvaluationTransform(enum.Enum):
+  """How a decoded image becomes the model's input."""
+
+  CHALLENGE = 'challenge'  # resize to SxS, nothing else
+  IMAGENET = 'imagenet'  # resize the short side to S * 256 / 224, center crop
+
+
+class TrainTransform(enum.Enum):
+  """How a training image is cropped."""
+
+  RANDOM_RESIZED_CROP = 'random_resized_crop'
+  PAD_AND_CROP = 'pad_and_crop'
+  NONE = 'none'
+
+
+class Split(enum.Enum):
+  TRAIN = 'train'
+  VALIDATION = 'validation'
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+  """Which images.
+
+  Attributes:
+    dataset: a TFDS name or `folder:DIR`.
+    data_dir: where TFDS keeps what it prepared; empty for TFDS's default.
+    transform: how evaluation and calibration images are brought to size.
+    skip_corrupt_images: leave out images that do not decode, and count them.
+  """
+
+  dataset: str = 'synthetic100'
+  data_dir: str = ''
+  transform: EvaluationTransform = EvaluationTransform.CHALLENGE
+  skip_corrupt_images: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+  """Random changes to training images.
+
+  Attributes:
+    crop: how the image is cropped.
+    crop_min_area: least area of a random resized crop, as a share of the image.
+    crop_padding: pixels of padding at 64x64, scaled with the size.
+    flip: mirror left to right with probability one half.
+    mixup_alpha: Beta(alpha, alpha) of mixup (Zhang 2018); 0 is off.
+    cutmix_alpha: Beta(alpha, alpha) of CutMix (Yun 2019); 0 is off.
+  """
+
+  crop: TrainTransform = TrainTransform.RANDOM_RESIZED_CROP
+  crop_min_area: float = 0.35
+  crop_padding: int = 6
+  flip: bool = True
+  mixup_alpha: float = 0.0
+  cutmix_alpha: float = 0.0
+
+
+class Optimizer(enum.Enum):
+  SGD = 'sgd'  # Nesterov momentum
+  ADAMW = 'adamw'
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """The optimizer and its learning rate: linear warm-up, then cosine to zero.
+
+  Attributes:
+    name: which optimizer.
+    learning_rate: the peak, for a batch of any size (it is not scaled).
+    momentum: Nesterov momentum of SGD.
+    weight_decay: decoupled (Loshchilov 2019): w -= lr * weight_decay * w, on
+      kernels only.
+    warmup_epochs: length of the warm-up.
+    clip_norm: greatest norm of all gradients together; 0 is off.
+  """
+
+  name: Optimizer = Optimizer.SGD
+  learning_rate: float = 0.1
+  momentum: float = 0.9
+  weight_decay: float = 5e-3
+  warmup_epochs: float = 1.0
+  clip_norm: float = 1.0
+
+
+class MixedPrecision(enum.Enum):
+  AUTO = 'auto'  # bfloat16 where the device computes in it
+  BFLOAT16 = 'bfloat16'
+  NONE = 'none'
+
+
+class Stage(enum.Enum):
+  BASELINE = 'baseline'
+  PRUNE = 'prune'
+  KD = 'kd'
+
+
+class PruningSchedule(enum.Enum):
+  POLYNOMIAL = 'polynomial'
+  CONSTANT = 'constant'
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneConfig:
+  """Magnitude pruning (Zhu & Gupta 2017).
+
+  Attributes:
+    schedule: how sparsity grows.
+    initial_sparsity: share of zeros at `begin`, polynomial only.
+    target_sparsity: share of zeros at the end, of every pruned kernel.
+    begin: when pruning begins, as a fraction of training.
+    end: when the target is reached, as a fraction of training.
+  """
+
+  schedule: PruningSchedule = PruningSchedule.POLYNOMIAL
+  initial_sparsity: float = 0.0
+  target_sparsity: float = 0.5
+  begin: float = 0.0
+  end: float = 0.75
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+  """Knowledge distillation (Hinton 2015).
+
+  Attributes:
+    teacher: an artifact folder, or a `.keras` or `.h5` file.
+    teacher_scaling: what a `.keras` or `.h5` teacher expects of its pixels;
+      artifacts take raw pixels.
+    temperature: T of the softened distributions.
+    alpha: weight of the distillation term; 1 - alpha weighs cross-entropy.
+  """
+
+  teacher: str = ''
+  teacher_scaling: Normalization = Normalization.RAW
+  temperature: float = 4.0
+  alpha: float = 0.7
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  """One training stage, complete.
+
+  Attributes:
+    stage: what to do.
+    output_dir: the artifact folder to write.
+    parent: artifact folder whose model training starts from; empty for a new
+      model.
+    model: the model to build; None takes the parent's.
+    data: the images.
+    batch_size: images a step.
+    epochs: passes over the training split.
+    optimizer: the optimizer and its schedule.
+    augment: random changes to training images.
+    label_smoothing: probability moved from the label to all classes alike.
+    prune: for stage `prune`.
+    distill: for stage `kd`.
+    mixed_precision: the type layers compute in; weights stay float32.
+    seed: of initial weights, data order and augmentation.
+    deterministic: the same seed gives the same weights, bit for bit.
+  """
+
+  stage: Stage
+  output_dir: str
+  parent: str = ''
+  model: ModelSpec | None = ModelSpec()
+  data: DataSpec = DataSpec()
+  batch_size: int = 128
+  epochs: int = 10
+  optimizer: OptimizerConfig = OptimizerConfig()
+  augment: AugmentConfig = AugmentConfig()
+  label_smoothing: float = 0.0
+  prune: PruneConfig | None = None
+  distill: DistillConfig | None = None
+  mixed_precision: MixedPrecision = MixedPrecision.AUTO
+  seed: int = 0
+  deterministic: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ParentRecord:
+  """Where an artifact came from.
+
+  Attributes:
+    role: 'parent' (its weights were taken) or 'teacher' (its outputs were).
+    path: where it lay.
+    sha256: of its model file.
+  """
+
+  role: str
+  path: str
+  sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityRecord:
+  """Zeros in the kernels and what they are worth on disk.
+
+  Attributes:
+    total: zeros over elements, of all kernels together.
+    per_layer: zeros over elements by layer name.
+    raw_bytes: all weights as float32.
+    gzip_bytes: the same, gzipped.
+    nonzero_bytes: four bytes for every nonzero weight.
+  """
+
+  total: float
+  per_layer: Mapping[str, float]
+  raw_bytes: int
+  gzip_bytes: int
+  nonzero_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """What `manifest.json` of an artifact says.
+
+  Attributes:
+    stage: the stage that made it.
+    model: its spec, `channels` always filled in.
+    data: what it was trained on.
+    class_names: in the order of the outputs.
+    input_scaling: what the model expects of its pixels.
+    metrics: figures on the validation split, in percent or nats.
+    training: epochs, optimizer and the stage's settings.
+    parents: the artifacts and files it was made from.
+    steps: the stages from the first ancestor to this one.
+    sparsity: zeros in its kernels.
+    environment: versions, CPU, device, git revision.
+    schema_version: of this record.
+  """
+
+  stage: Stage
+  model: ModelSpec
+  data: DataSpec
+  class_names: tuple[str, ...]
+  input_scaling: Normalization
+  metrics: Mapping[str, float]
+  training: Mapping[str, object]
+  parents: tuple[ParentRecord, ...]
+  steps: tuple[str, ...]
+  sparsity: SparsityRecord
+  environment: Mapping[str, object]
+  schema_version: int = 1
+
+
+class IoDtype(enum.Enum):
+  UINT8 = 'uint8'
+  INT8 = 'int8'
+  FLOAT32 = 'float32'
+
+
+class Variant(enum.Enum):
+  """What the numbers of a `.tflite` are; conversion.variants decodes them."""
+
+  FLOAT32 = 'float32'
+  FLOAT16 = 'float16'
+  DYNAMIC = 'dynamic'
+  INT8 = 'int8'
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+  """One export.
+
+  Attributes:
+    artifact: the artifact folder to export.
+    output_dir: where the three files go.
+    variant: what the numbers of the file are.
+    io_dtype: of input and output; None takes the variant's own.
+    calibration_examples: representative images, drawn evenly over the classes.
+    parity_examples: held-out images on which file and parent are compared.
+    min_agreement_percent: least share of parity images with the same top-1.
+    min_snr_db: least signal-to-noise of the probabilities, in decibel.
+    username: for metadata.json.
+    teamname: for metadata.json.
+    data: None takes the data the artifact was trained on.
+  """
+
+  artifact: str
+  output_dir: str
+  variant: Variant = Variant.INT8
+  io_dtype: IoDtype | None = None
+  calibration_examples: int = 200
+  parity_examples: int = 200
+  min_agreement_percent: float = 90.0
+  min_snr_db: float = 10.0
+  username: str = ''
+  teamname: str = ''
+  data: DataSpec | None = None
+
+
+class Runtime(enum.Enum):
+  NULL = 'null'
+  LITERT_CPU = 'litert_cpu'
+  TENSORFLOW = 'tensorflow'
+
+
+class Part(enum.Enum):
+  """A part of a measurement."""
+
+  SIZE = 'size'
+  LATENCY = 'latency'
+  MEMORY = 'memory'
+  ACCURACY = 'accuracy'
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureConfig:
+  """How to measure one model file.
+
+  Attributes:
+    model: the file or folder.
+    parts: what to measure.
+    data: the images for accuracy.
+    input_scaling: what the file expects of its pixels; None asks its metadata.
+    runtime: None takes the one made for the file's format.
+    num_threads: threads of one inference; for accuracy, of the machine's share.
+    runs: timed inferences.
+    warmup_runs: inferences before them; None takes runs / 10, at least 10.
+  """
+
+  model: str
+  parts: tuple[Part, ...] = tuple(Part)
+  data: DataSpec = DataSpec()
+  input_scaling: Normalization | None = None
+  runtime: Runtime | None = None
+  num_threads: int = 1
+  runs: int = 100
+  warmup_runs: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+  """One input or output of a model file.
+
+  Attributes:
+    name: as in the file.
+    shape: -1 for a free dimension.
+    dtype: numpy's name.
+    scale: of a quantized tensor, real = scale * (q - zero_point); else None.
+    zero_point: likewise.
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  dtype: str
+  scale: float | None = None
+  zero_point: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+  path: str
+  sha256: str
+  format: str
+  inputs: tuple[TensorInfo, ...]
+  outputs: tuple[TensorInfo, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetRecord:
+  name: str
+  split: str
+  num_examples: int
+  transform: str
+  input_scaling: str
+  skipped_examples: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeRecord:
+  name: str
+  version: str
+  device: str
+  num_threads: int
+  fully_delegated: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeRecord:
+  """Size on disk; parameters are None where the format does not tell."""
+
+  bytes: int
+  mib: float
+  gzip_bytes: int
+  parameters: int | None
+  nonzero_parameters: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LatencyRecord:
+  """One image at a time, in milliseconds; `samples` are in order."""
+
+  mean: float
+  median: float
+  p90: float
+  p99: float
+  min: float
+  std: float
+  runs: int
+  warmup_runs: int
+  processes: int
+  samples: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryRecord:
+  """Resident memory of a fresh process that runs the model, in MiB.
+
+  Attributes:
+    peak: highest of the process, runtime included.
+    model: what opening the model and running it once added.
+  """
+
+  peak: float
+  model: float
+
+
+@dataclasses.dataclass(frozen=True)
+class AccuracyRecord:
+  top1_percent: float
+  top5_percent: float
+  top1_ci95_percent: tuple[float, float]
+  num_examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineRecord:
+  """What a score compares with; `source` says where the figures are from."""
+
+  size_mib: float
+  latency_ms: float
+  top1_percent: float
+  source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRecord:
+  """Ratios to the baseline; 1.0 is the baseline, higher is better."""
+
+  size: float | None
+  latency: float | None
+  accuracy: float | None
+  final: float | None
+  baseline: BaselineRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+  """What `evaluate --output_file` writes; a part not asked for is None."""
+
+  model: ModelRecord
+  dataset: DatasetRecord | None
+  runtime: RuntimeRecord
+  size: SizeRecord | None
+  latency_ms: LatencyRecord | None
+  throughput_per_s: float | None
+  memory_mib: MemoryRecord | None
+  accuracy: AccuracyRecord | None
+  score: ScoreRecord | None
+  environment: Mapping[str, object]
+  schema_version: int = 1

@@ -1,0 +1,174 @@
+"""The three streams of images: training, evaluation, calibration.
+
+Decoding and augmentation run in tf.data; what is random is a function of the
+seed, the epoch and the example's place in it, so a stream can start at any
+epoch and be the same.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core import types
+from tfcompress.data import sources, transforms
+
+_SHUFFLE_BUFFER = 10_000  # encoded images; bounds memory
+
+
+def train(
+  source: sources.Source,
+  config: types.AugmentConfig,
+  *,
+  batch_size: int,
+  image_size: int,
+  seed: int,
+  epochs: range,
+) -> tf.data.Dataset:
+  """Streams augmented batches of all `epochs` on end.
+
+  Args:
+    source: the image set.
+    config: random changes.
+    batch_size: B; a last, smaller batch of an epoch is dropped.
+    image_size: S.
+    seed: of order and augmentation.
+    epochs: which, counted from 0; the same epoch is always the same.
+
+  Returns:
+    Batches of float32 images (B, S, S, 3), 0..255, and targets (B, classes),
+    rows of which sum to one.
+  """
+  num_classes = len(source.class_names)
+  handles = source.handles(types.Split.TRAIN)
+  buffer = min(source.num_examples[types.Split.TRAIN], _SHUFFLE_BUFFER)
+
+  def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+    order_seed, view_seed, mix_seed = tf.unstack(
+      tf.random.experimental.stateless_split(
+        [tf.constant(seed, tf.int64), epoch], 3
+      )
+    )
+
+    def view(index, example):
+      handle, label = example
+      image = transforms.training(
+        transforms.decode(source.read(handle)),
+        image_size,
+        config,
+        tf.random.experimental.stateless_fold_in(view_seed, index),
+      )
+      return image, tf.one_hot(label, num_classes)
+
+    def mix(index, batch):
+      images, targets = batch
+      batch_seed = tf.random.experimental.stateless_fold_in(mix_seed, index)
+      return transforms.mix(images, targets, config, batch_seed)
+
+    shuffled = handles.shuffle(
+      buffer,
+      seed=tf.cast(order_seed[0], tf.int64),
+      reshuffle_each_iteration=False,
+    )
+    dataset = shuffled.enumerate().map(view, tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    if config.mixup_alpha or config.cutmix_alpha:
+      dataset = dataset.enumerate().map(mix, tf.data.AUTOTUNE)
+    return dataset
+
+  starts = tf.data.Dataset.range(epochs.start, epochs.stop)
+  return starts.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation(
+  source: sources.Source,
+  split: types.Split,
+  transform: types.EvaluationTransform,
+  *,
+  batch_size: int,
+  input_size: int,
+) -> tf.data.Dataset:
+  """Streams every example of a split once, in order.
+
+  Returns:
+    Batches of uint8 images (B, S, S, 3) with S the input size and int64 labels
+    (B,); the last batch may be smaller.
+  """
+  return _transformed(
+    source.handles(split), source, transform, batch_size, input_size
+  )
+
+
+def as_seen_inside(images: tf.Tensor, stem_size: int) -> tf.Tensor:
+  """Returns uint8 images as a model resizes them: float32 (B, T, T, 3)."""
+  pixels = tf.cast(images, tf.float32)
+  if images.shape[1] == stem_size:
+    return pixels
+  return tf.image.resize(pixels, (stem_size, stem_size))
+
+
+def evenly_drawn(
+  source: sources.Source,
+  split: types.Split,
+  transform: types.EvaluationTransform,
+  *,
+  count: int,
+  input_size: int,
+  seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns `count` random examples of a split, as many of each class.
+
+  Classes differ by at most one example while they have enough of them.
+
+  Returns:
+    uint8 images (N, S, S, 3) and int64 labels (N,), N at most `count`.
+  """
+  handles = source.handles(split)
+  labels = np.array(list(handles.map(lambda _, label: label)))
+  chosen = np.zeros(len(labels), bool)
+  chosen[_evenly(labels, count, np.random.RandomState(seed))] = True
+  mask = tf.constant(chosen)
+  drawn = handles.enumerate().filter(lambda index, _: mask[index])
+  drawn = drawn.map(lambda _, example: example)
+  batches = list(
+    _transformed(drawn, source, transform, 64, input_size).as_numpy_iterator()
+  )
+  return tuple(np.concatenate(parts) for parts in zip(*batches))
+
+
+@contextlib.contextmanager
+def naming_corrupt_images(source: sources.Source) -> Iterator[None]:
+  """Turns a decoding error inside into a ValueError that names the image."""
+  try:
+    yield
+  except tf.errors.InvalidArgumentError as error:
+    names = (sources.first_corrupt(source, split) for split in types.Split)
+    name = next(filter(None, names), None)
+    if name is None:
+      raise
+    raise ValueError(
+      f'{name}: the image does not decode; remove it or pass '
+      '--skip_corrupt_images'
+    ) from error
+
+
+def _evenly(labels: np.ndarray, count: int, rng) -> np.ndarray:
+  """Indices of `count` examples, round robin over the classes."""
+  order = rng.permutation(len(labels))
+  by_class = order[np.argsort(labels[order], kind='stable')]
+  sorted_labels = labels[by_class]
+  first = np.searchsorted(sorted_labels, sorted_labels)
+  rank = np.arange(len(labels)) - first
+  return by_class[np.argsort(rank, kind='stable')][:count]
+
+
+def _transformed(handles, source, transform, batch_size, input_size):
+  """Decodes and transforms examples in order and batches all of them."""
+
+  def one(handle, label):
+    image = transforms.decode(source.read(handle))
+    return transforms.evaluation(image, input_size, transform), label
+
+  dataset = handles.map(one, tf.data.AUTOTUNE).batch(batch_size)
+  return dataset.prefetch(tf.data.AUTOTUNE)

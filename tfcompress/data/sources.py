@@ -1,0 +1,257 @@
+"""Where images come from: a TFDS name or an image folder.
+
+A source yields encoded images in a fixed order; it decodes nothing and keeps
+no image in memory.
+"""
+
+import dataclasses
+import difflib
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core import types
+from tfcompress.data import transforms
+
+_FOLDER = 'folder:'
+_SUFFIXES = {'.jpg', '.jpeg', '.png'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A labelled image set.
+
+  Attributes:
+    name: as `--dataset` gives it.
+    class_names: in the order of the labels.
+    num_examples: by split.
+    handles: makes the dataset of (handle, label), string and int64 scalars, of
+      a split, in a fixed order.
+    read: from a handle to the encoded image, both string tensors.
+    describe: names an example of a split for an error message, by its index.
+    skipped_examples: by split, those left out since they did not decode.
+  """
+
+  name: str
+  class_names: tuple[str, ...]
+  num_examples: Mapping[types.Split, int]
+  handles: Callable[[types.Split], tf.data.Dataset]
+  read: Callable[[tf.Tensor], tf.Tensor]
+  describe: Callable[[types.Split, int], str]
+  skipped_examples: Mapping[types.Split, int] = dataclasses.field(
+    default_factory=lambda: dict.fromkeys(types.Split, 0)
+  )
+
+
+def load(spec: types.DataSpec) -> Source:
+  """Opens a dataset, preparing or downloading it first where TFDS must.
+
+  Raises:
+    ValueError: no such dataset or folder, classes that differ between splits,
+      or a download without a network.
+  """
+  if spec.dataset.startswith(_FOLDER):
+    return _load_folder(spec)
+  if spec.skip_corrupt_images:
+    raise ValueError(
+      f'--skip_corrupt_images is for image folders, got --dataset='
+      f'{spec.dataset}'
+    )
+  return _load_tfds(spec)
+
+
+def first_corrupt(source: Source, split: types.Split) -> str | None:
+  """Names the first image of a split that does not decode, or None."""
+  good = _decodes(source.handles(split), source.read)
+  for index, ok in enumerate(good.as_numpy_iterator()):
+    if not ok:
+      return source.describe(split, index)
+  return None
+
+
+def require_classes(source: Source, class_names: tuple[str, ...]) -> None:
+  """Raises ValueError unless the source has exactly these classes."""
+  if len(source.class_names) != len(class_names):
+    raise ValueError(
+      f'{source.name} has {len(source.class_names)} classes, the model '
+      f'{len(class_names)}; give --dataset the images it was made for'
+    )
+  if source.class_names != tuple(class_names):
+    ours, theirs = next(
+      (a, b) for a, b in zip(source.class_names, class_names) if a != b
+    )
+    raise ValueError(
+      f'{source.name} names a class {ours!r} where the model has {theirs!r}; '
+      'give --dataset the images it was made for'
+    )
+
+
+def _load_folder(spec: types.DataSpec) -> Source:
+  root = pathlib.Path(spec.dataset.removeprefix(_FOLDER)).expanduser()
+  if not root.is_dir():
+    raise ValueError(f'{spec.dataset}: no such folder {root}')
+  class_names = _class_names(root)
+  files = {split: _list_files(root, split, class_names) for split in types.Split}
+  skipped = dict.fromkeys(types.Split, 0)
+  if spec.skip_corrupt_images:
+    for split, (paths, labels) in files.items():
+      good = _good_files(paths, labels)
+      files[split] = (paths[good], labels[good])
+      skipped[split] = int((~good).sum())
+  return Source(
+    name=spec.dataset,
+    class_names=class_names,
+    num_examples={split: len(paths) for split, (paths, _) in files.items()},
+    handles=lambda split: tf.data.Dataset.from_tensor_slices(files[split]),
+    read=tf.io.read_file,
+    describe=lambda split, index: str(files[split][0][index]),
+    skipped_examples=skipped,
+  )
+
+
+def _class_names(root: pathlib.Path) -> tuple[str, ...]:
+  """The class folders, which must be the same in both splits."""
+  names = {}
+  for split in types.Split:
+    folder = root / split.value
+    if not folder.is_dir():
+      raise ValueError(
+        f'{root}: no folder {split.value}/ in it; '
+        'expected DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}'
+      )
+    names[split] = {child.name for child in folder.iterdir() if child.is_dir()}
+  train, validation = names[types.Split.TRAIN], names[types.Split.VALIDATION]
+  for name in sorted(train ^ validation):
+    where = 'train' if name in train else 'validation'
+    raise ValueError(
+      f'{root}: class folder {name} is in {where}/ only; '
+      'both splits must have the same class folders'
+    )
+  if len(train) < 2:
+    raise ValueError(
+      f'{root}: {len(train)} class folders in train/, expected at least 2'
+    )
+  return tuple(sorted(train))
+
+
+def _list_files(
+  root: pathlib.Path, split: types.Split, class_names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Paths and labels of a split, sorted by class and name."""
+  paths, labels = [], []
+  for label, name in enumerate(class_names):
+    folder = root / split.value / name
+    found = sorted(
+      str(path)
+      for path in folder.iterdir()
+      if path.suffix.lower() in _SUFFIXES
+    )
+    if not found:
+      raise ValueError(f'{folder}: no .jpg, .jpeg or .png image in it')
+    paths += found
+    labels += [label] * len(found)
+  return np.array(paths), np.array(labels, np.int64)
+
+
+def _good_files(paths: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Which files decode, as booleans in their order."""
+  handles = tf.data.Dataset.from_tensor_slices((paths, labels))
+  return np.array(list(_decodes(handles, tf.io.read_file).as_numpy_iterator()))
+
+
+def _decodes(handles: tf.data.Dataset, read) -> tf.data.Dataset:
+  """Whether each image decodes; decodes them in parallel, in order."""
+
+  def one(handle, label):
+    del label
+    image = tf.data.Dataset.from_tensors(handle)
+    image = image.map(lambda h: transforms.decode(read(h))).ignore_errors()
+    return image.reduce(False, lambda found, image: True)
+
+  return handles.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _load_tfds(spec: types.DataSpec) -> Source:
+  builder = _builder(spec)
+  _prepare(builder, spec)
+  features = builder.info.features
+  if features is None or not {'image', 'label'} <= set(features):
+    raise ValueError(
+      f'{spec.dataset}: features {sorted(features or ())}, '
+      'expected image and label; choose an image classification dataset'
+    )
+  splits = {
+    types.Split.TRAIN: _split_name(builder, spec, 'train'),
+    types.Split.VALIDATION: _split_name(builder, spec, 'validation', 'test'),
+  }
+  import tensorflow_datasets as tfds
+
+  def handles(split: types.Split) -> tf.data.Dataset:
+    dataset = builder.as_dataset(
+      split=splits[split],
+      decoders={'image': tfds.decode.SkipDecoding()},
+      shuffle_files=False,
+    )
+    return dataset.map(lambda example: (example['image'], example['label']))
+
+  return Source(
+    name=spec.dataset,
+    class_names=tuple(features['label'].names),
+    num_examples={
+      split: builder.info.splits[name].num_examples
+      for split, name in splits.items()
+    },
+    handles=handles,
+    read=tf.identity,
+    describe=lambda split, index: f'{spec.dataset} {split.value} [{index}]',
+  )
+
+
+def _builder(spec: types.DataSpec):
+  """The TFDS builder of a name; synthetic100 is ours."""
+  import tensorflow_datasets as tfds
+
+  if spec.dataset == 'synthetic100':
+    from tfcompress.data import synthetic100  # noqa: F401  Registers itself.
+  try:
+    return tfds.builder(spec.dataset, data_dir=spec.data_dir or None)
+  except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    known = [*tfds.list_builders(with_community_datasets=False), 'synthetic100']
+    close = difflib.get_close_matches(spec.dataset, known, n=3)
+    hint = f'did you mean {" or ".join(close)}?' if close else (
+      'expected synthetic100, a TFDS name or folder:DIR'
+    )
+    raise ValueError(f'{spec.dataset}: no such dataset; {hint}') from error
+
+
+def _prepare(builder, spec: types.DataSpec) -> None:
+  """Prepares the dataset unless it is there, downloading what it must."""
+  import requests
+  import tensorflow_datasets as tfds
+
+  if not builder.data_path.exists():
+    print(f'preparing {spec.dataset} in {builder.data_path}')
+  try:
+    builder.download_and_prepare()
+  except (
+    requests.exceptions.RequestException,
+    tfds.download.DownloadError,
+    ConnectionError,
+  ) as error:
+    raise ValueError(
+      f'{spec.dataset} must be downloaded and that failed '
+      f'({type(error).__name__}); connect to the network, or copy a prepared '
+      'one to --data_dir, or use --dataset=synthetic100 or folder:DIR'
+    ) from error
+
+
+def _split_name(builder, spec: types.DataSpec, *names: str) -> str:
+  for name in names:
+    if name in builder.info.splits:
+      return name
+  raise ValueError(
+    f'{spec.dataset}: splits {sorted(builder.info.splits)}, '
+    f'expected {" or ".join(names)}'
+  )

@@ -1,0 +1,64 @@
+"""What changes over training: the learning rate and the sparsity."""
+
+import tensorflow_model_optimization as tfmot
+import tf_keras
+
+from tfcompress.core import types
+
+_MASK_UPDATES = 40  # how often masks are renewed between begin and end
+
+
+def learning_rate(
+  config: types.OptimizerConfig, steps_per_epoch: int, epochs: int
+) -> tf_keras.optimizers.schedules.LearningRateSchedule:
+  """Linear warm-up to the peak, then half a cosine to zero (Loshchilov 2017)."""
+  total = steps_per_epoch * epochs
+  warmup = min(round(config.warmup_epochs * steps_per_epoch), total - 1)
+  return tf_keras.optimizers.schedules.CosineDecay(
+    initial_learning_rate=0.0 if warmup else config.learning_rate,
+    decay_steps=total - warmup,
+    warmup_target=config.learning_rate if warmup else None,
+    warmup_steps=warmup,
+  )
+
+
+def optimizer(
+  config: types.OptimizerConfig, steps_per_epoch: int, epochs: int
+) -> tf_keras.optimizers.Optimizer:
+  """Returns the optimizer with its schedule, decaying kernels only."""
+  common = {
+    'learning_rate': learning_rate(config, steps_per_epoch, epochs),
+    'weight_decay': config.weight_decay or None,
+    'global_clipnorm': config.clip_norm or None,
+    'jit_compile': False,  # XLA's CPU convolutions are ten times slower.
+  }
+  if config.name is types.Optimizer.ADAMW:
+    result = tf_keras.optimizers.AdamW(**common)
+  else:
+    result = tf_keras.optimizers.SGD(
+      momentum=config.momentum, nesterov=config.momentum > 0, **common
+    )
+  result.exclude_from_weight_decay(var_names=['gamma', 'beta', 'bias'])
+  return result
+
+
+def pruning(
+  config: types.PruneConfig, total_steps: int
+) -> tfmot.sparsity.keras.PruningSchedule:
+  """Returns TF-MOT's schedule with `begin` and `end` in steps.
+
+  The mask is renewed for the last time exactly at `end`, when the target is
+  reached.
+  """
+  begin = round(config.begin * total_steps)
+  span = max(1, round((config.end - config.begin) * total_steps))
+  frequency = max(1, span // _MASK_UPDATES)
+  end = begin + span // frequency * frequency
+  if config.schedule is types.PruningSchedule.CONSTANT:
+    return tfmot.sparsity.keras.ConstantSparsity(
+      config.target_sparsity, begin, end, frequency
+    )
+  return tfmot.sparsity.keras.PolynomialDecay(
+    config.initial_sparsity, config.target_sparsity, begin, end,
+    frequency=frequency,
+  )
