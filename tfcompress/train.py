@@ -23,17 +23,29 @@ _PRUNE = types.PruneConfig()
 _DISTILL = types.DistillConfig()
 
 FLAGS = flags.FLAGS
-_MODEL_FLAGS = ('depth', 'width_multiplier', 'input_size', 'internal_size',
-                'normalization')
-_PRUNE_FLAGS = ('schedule', 'initial_sparsity', 'target_sparsity',
-                'prune_begin', 'prune_end')
+_MODEL_FLAGS = (
+  'depth',
+  'width_multiplier',
+  'input_size',
+  'internal_size',
+  'normalization',
+)
+_PRUNE_FLAGS = (
+  'schedule',
+  'initial_sparsity',
+  'target_sparsity',
+  'prune_begin',
+  'prune_end',
+)
 _DISTILL_FLAGS = ('teacher', 'teacher_scaling', 'temperature', 'alpha')
 
 
 def _define_flags() -> None:
   """Defines every flag; groups follow core.types."""
   flags.DEFINE_enum_class(
-    'stage', None, types.Stage,
+    'stage',
+    None,
+    types.Stage,
     'baseline trains on labels, prune sparsifies a parent, kd distills a '
     'teacher',
   )
@@ -54,20 +66,27 @@ def _define_model_flags() -> None:
     'depth', str(_MODEL.depth), ['18', '34', '50'], 'layers of the ResNet'
   )
   flags.DEFINE_float(
-    'width_multiplier', _MODEL.width_multiplier,
-    "scales every layer's channels", lower_bound=1 / 64,
+    'width_multiplier',
+    _MODEL.width_multiplier,
+    "scales every layer's channels",
+    lower_bound=1 / 64,
   )
   flags.DEFINE_integer(
-    'input_size', _MODEL.input_size,
-    'height and width of the input image', lower_bound=32,
+    'input_size',
+    _MODEL.input_size,
+    'height and width of the input image',
+    lower_bound=32,
   )
   flags.DEFINE_integer(
-    'internal_size', _MODEL.internal_size,
+    'internal_size',
+    _MODEL.internal_size,
     'the model resizes its input to this; the input size if not given',
     lower_bound=32,
   )
   flags.DEFINE_enum_class(
-    'normalization', _MODEL.normalization, types.Normalization,
+    'normalization',
+    _MODEL.normalization,
+    types.Normalization,
     'what the model does to raw pixels 0..255',
   )
 
@@ -76,57 +95,77 @@ def _define_fit_flags() -> None:
   flags.DEFINE_integer('epochs', _T.epochs, 'passes over the data', 1)
   flags.DEFINE_integer('batch_size', _T.batch_size, 'images a step', 2)
   flags.DEFINE_enum_class(
-    'optimizer', _OPTIMIZER.name, types.Optimizer,
+    'optimizer',
+    _OPTIMIZER.name,
+    types.Optimizer,
     'SGD with Nesterov momentum, or AdamW',
   )
   flags.DEFINE_float(
-    'learning_rate', _OPTIMIZER.learning_rate,
-    'its peak, after the warm-up; a cosine takes it to zero', 0.0,
+    'learning_rate',
+    _OPTIMIZER.learning_rate,
+    'its peak, after the warm-up; a cosine takes it to zero',
+    0.0,
   )
+  flags.DEFINE_float('momentum', _OPTIMIZER.momentum, 'of SGD', 0.0, 0.9999)
   flags.DEFINE_float(
-    'momentum', _OPTIMIZER.momentum, 'of SGD', 0.0, 0.9999
-  )
-  flags.DEFINE_float(
-    'weight_decay', _OPTIMIZER.weight_decay,
-    'decoupled: a step shrinks kernels by learning_rate * weight_decay', 0.0,
+    'weight_decay',
+    _OPTIMIZER.weight_decay,
+    'decoupled: a step shrinks kernels by learning_rate * weight_decay',
+    0.0,
   )
   flags.DEFINE_float(
     'warmup_epochs', _OPTIMIZER.warmup_epochs, 'of linear warm-up', 0.0
   )
   flags.DEFINE_float(
-    'clip_norm', _OPTIMIZER.clip_norm,
-    'greatest norm of all gradients together, 0 for no clipping', 0.0,
+    'clip_norm',
+    _OPTIMIZER.clip_norm,
+    'greatest norm of all gradients together, 0 for no clipping',
+    0.0,
   )
   flags.DEFINE_float(
-    'label_smoothing', _T.label_smoothing,
-    'probability moved from the label to all classes alike', 0.0, 0.99,
+    'label_smoothing',
+    _T.label_smoothing,
+    'probability moved from the label to all classes alike',
+    0.0,
+    0.99,
   )
   flags.DEFINE_enum_class(
-    'mixed_precision', _T.mixed_precision, types.MixedPrecision,
+    'mixed_precision',
+    _T.mixed_precision,
+    types.MixedPrecision,
     'auto computes in bfloat16 where the CPU or GPU has it; weights and saved '
     'models are float32 in any case',
   )
   flags.DEFINE_integer(
-    'seed', _T.seed, 'of weights, data order and augmentation', 0
+    'seed', _T.seed, 'of weights, data order and augmentation', 1
   )
   flags.DEFINE_bool(
-    'deterministic', _T.deterministic,
+    'deterministic',
+    _T.deterministic,
     'the same seed gives the same weights bit for bit, somewhat slower',
   )
 
 
 def _define_augment_flags() -> None:
   flags.DEFINE_enum_class(
-    'crop', _AUGMENT.crop, types.TrainTransform,
+    'crop',
+    _AUGMENT.crop,
+    types.TrainTransform,
     'how training images are cropped',
   )
   flags.DEFINE_float(
-    'crop_min_area', _AUGMENT.crop_min_area,
-    'least share of the image in a random resized crop', 0.01, 1.0,
+    'crop_min_area',
+    _AUGMENT.crop_min_area,
+    'least share of the image in a random resized crop',
+    0.01,
+    1.0,
   )
   flags.DEFINE_integer(
-    'crop_padding', _AUGMENT.crop_padding,
-    'pixels that pad_and_crop pads at 64x64, scaled with the size', 1, 32,
+    'crop_padding',
+    _AUGMENT.crop_padding,
+    'pixels that pad_and_crop pads at 64x64, scaled with the size',
+    1,
+    32,
   )
   flags.DEFINE_bool('flip', _AUGMENT.flip, 'mirror half of the images')
   flags.DEFINE_float(
@@ -139,24 +178,38 @@ def _define_augment_flags() -> None:
 
 def _define_prune_flags() -> None:
   flags.DEFINE_enum_class(
-    'schedule', _PRUNE.schedule, types.PruningSchedule,
+    'schedule',
+    _PRUNE.schedule,
+    types.PruningSchedule,
     'prune: how sparsity grows',
   )
   flags.DEFINE_float(
-    'initial_sparsity', _PRUNE.initial_sparsity,
-    'prune: share of zeros at the begin of a polynomial schedule', 0.0, 0.99,
+    'initial_sparsity',
+    _PRUNE.initial_sparsity,
+    'prune: share of zeros at the begin of a polynomial schedule',
+    0.0,
+    0.99,
   )
   flags.DEFINE_float(
-    'target_sparsity', _PRUNE.target_sparsity,
-    'prune: share of zeros at the end', 0.01, 0.99,
+    'target_sparsity',
+    _PRUNE.target_sparsity,
+    'prune: share of zeros at the end',
+    0.01,
+    0.99,
   )
   flags.DEFINE_float(
-    'prune_begin', _PRUNE.begin, 'prune: begin as a fraction of training',
-    0.0, 1.0,
+    'prune_begin',
+    _PRUNE.begin,
+    'prune: begin as a fraction of training',
+    0.0,
+    1.0,
   )
   flags.DEFINE_float(
-    'prune_end', _PRUNE.end,
-    'prune: where the target is reached, as a fraction of training', 0.0, 1.0,
+    'prune_end',
+    _PRUNE.end,
+    'prune: where the target is reached, as a fraction of training',
+    0.0,
+    1.0,
   )
 
 
@@ -165,15 +218,20 @@ def _define_distill_flags() -> None:
     'teacher', _DISTILL.teacher, 'kd: artifact folder, or .keras or .h5 file'
   )
   flags.DEFINE_enum_class(
-    'teacher_scaling', _DISTILL.teacher_scaling, types.Normalization,
+    'teacher_scaling',
+    _DISTILL.teacher_scaling,
+    types.Normalization,
     'kd: what a .keras or .h5 teacher expects of its pixels',
   )
   flags.DEFINE_float(
     'temperature', _DISTILL.temperature, 'kd: softens both outputs', 0.01
   )
   flags.DEFINE_float(
-    'alpha', _DISTILL.alpha,
-    'kd: weight of the distillation term, 1 - alpha of cross-entropy', 0.0, 1.0,
+    'alpha',
+    _DISTILL.alpha,
+    'kd: weight of the distillation term, 1 - alpha of cross-entropy',
+    0.0,
+    1.0,
   )
 
 
@@ -262,7 +320,7 @@ def _check_combinations() -> None:
       raise ValueError(f'--{wrong[0]} is for --stage={other}, got {stage}')
   if FLAGS.parent and (wrong := cli_flags.given(*_MODEL_FLAGS)):
     raise ValueError(
-      f'--{wrong[0]} contradicts --parent: the model is {FLAGS.parent}\'s'
+      f"--{wrong[0]} contradicts --parent: the model is {FLAGS.parent}'s"
     )
   if stage == 'prune' and not FLAGS.parent:
     raise ValueError('--stage=prune needs --parent, an artifact to prune')
@@ -295,7 +353,9 @@ def _train_first(role: str, artifact: str) -> None:
   if path.is_file() or (path / records.MANIFEST).is_file():
     return
   beside = [pathlib.Path(name).parent for name in cli_flags.given_flagfiles()]
-  names = [folder / f'{path.name}.cfg' for folder in [*beside, pathlib.Path('flags')]]
+  names = [
+    folder / f'{path.name}.cfg' for folder in [*beside, pathlib.Path('flags')]
+  ]
   flagfile = next((name for name in names if name.is_file()), None)
   if flagfile is None:
     raise ValueError(

@@ -54,7 +54,9 @@ def from_json(kind: type, value: object):
     if missing:
       raise ValueError(f'{kind.__name__} without {", ".join(sorted(missing))}')
     return kind(
-      **{key: from_json(hints[key], value[key]) for key in hints if key in value}
+      **{
+        key: from_json(hints[key], value[key]) for key in hints if key in value
+      }
     )
   if isinstance(kind, type) and issubclass(kind, enum.Enum):
     return kind(value)

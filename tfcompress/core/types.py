@@ -11,19 +11,33 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 
+# Mean and standard deviation of ImageNet's RGB channels on the scale [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 class Normalization(enum.Enum):
-  """What the model does to raw pixels 0..255, per RGB channel."""
+  """What is done to raw pixels 0..255, per RGB channel."""
 
   RAW = 'raw'  # x
   UNIT = 'unit'  # x / 255
   SYMMETRIC = 'symmetric'  # x / 127.5 - 1
   IMAGENET = 'imagenet'  # (x / 255 - mean) / std
 
+  @property
+  def scale(self) -> tuple[float, float, float]:
+    """The factor of each channel in x * scale + offset."""
+    if self is Normalization.IMAGENET:
+      return tuple(1 / (255 * std) for std in IMAGENET_STD)
+    factor = {'raw': 1.0, 'unit': 1 / 255, 'symmetric': 1 / 127.5}[self.value]
+    return (factor,) * 3
 
-# Mean and standard deviation of ImageNet's RGB channels on the scale [0, 1].
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+  @property
+  def offset(self) -> tuple[float, float, float]:
+    """The offset of each channel in x * scale + offset."""
+    if self is Normalization.IMAGENET:
+      return tuple(-m / std for m, std in zip(IMAGENET_MEAN, IMAGENET_STD))
+    return (-1.0 if self is Normalization.SYMMETRIC else 0.0,) * 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +228,8 @@ class TrainConfig:
     prune: for stage `prune`.
     distill: for stage `kd`.
     mixed_precision: the type layers compute in; weights stay float32.
-    seed: of initial weights, data order and augmentation.
+    seed: of initial weights, data order and augmentation, from 1 on: tf.data
+      cannot shuffle by a tensor under a global seed of 0.
     deterministic: the same seed gives the same weights, bit for bit.
   """
 
@@ -231,7 +246,7 @@ class TrainConfig:
   prune: PruneConfig | None = None
   distill: DistillConfig | None = None
   mixed_precision: MixedPrecision = MixedPrecision.AUTO
-  seed: int = 0
+  seed: int = 1
   deterministic: bool = False
 
 

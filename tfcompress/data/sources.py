@@ -93,7 +93,9 @@ def _load_folder(spec: types.DataSpec) -> Source:
   if not root.is_dir():
     raise ValueError(f'{spec.dataset}: no such folder {root}')
   class_names = _class_names(root)
-  files = {split: _list_files(root, split, class_names) for split in types.Split}
+  files = {
+    split: _list_files(root, split, class_names) for split in types.Split
+  }
   skipped = dict.fromkeys(types.Split, 0)
   if spec.skip_corrupt_images:
     for split, (paths, labels) in files.items():
@@ -144,9 +146,7 @@ def _list_files(
   for label, name in enumerate(class_names):
     folder = root / split.value / name
     found = sorted(
-      str(path)
-      for path in folder.iterdir()
-      if path.suffix.lower() in _SUFFIXES
+      str(path) for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES
     )
     if not found:
       raise ValueError(f'{folder}: no .jpg, .jpeg or .png image in it')
@@ -220,8 +220,10 @@ def _builder(spec: types.DataSpec):
   except (tfds.core.DatasetNotFoundError, ValueError) as error:
     known = [*tfds.list_builders(with_community_datasets=False), 'synthetic100']
     close = difflib.get_close_matches(spec.dataset, known, n=3)
-    hint = f'did you mean {" or ".join(close)}?' if close else (
-      'expected synthetic100, a TFDS name or folder:DIR'
+    hint = (
+      f'did you mean {" or ".join(close)}?'
+      if close
+      else ('expected synthetic100, a TFDS name or folder:DIR')
     )
     raise ValueError(f'{spec.dataset}: no such dataset; {hint}') from error
 

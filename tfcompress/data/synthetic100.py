@@ -54,8 +54,9 @@ SHAPES = {
   'crescent': lambda u, v: _disc(u, v, 960) & ~_disc(u - 480, v, 800),
   'half_disc': lambda u, v: _disc(u + 350, v, 1000) & (u > -350),
   'bar': lambda u, v: _box(u, v, 1020, 400),
-  'chevron': lambda u, v: _box(u, v, 960, 960)
-  & (np.abs(u - np.abs(v) + 420) < 420),
+  'chevron': lambda u, v: (
+    _box(u, v, 960, 960) & (np.abs(u - np.abs(v) + 420) < 420)
+  ),
 }
 
 
@@ -88,9 +89,7 @@ def _spokes(u, v):
 
 def _speckle(u, v, period, rng):
   table = rng.randint(0, 2, 4096)
-  return table[
-    (_cells(u, period) * 61 + _cells(v, period) * 7 + 2048) % 4096
-  ]
+  return table[(_cells(u, period) * 61 + _cells(v, period) * 7 + 2048) % 4096]
 
 
 def _radius(u, v):
@@ -132,10 +131,10 @@ def draw(label: int, seed: tuple[int, ...]) -> np.ndarray:
   rng = np.random.RandomState(list(seed))
   shape, texture = divmod(label, len(TEXTURES))
   canvas = _background(rng)
-  for _ in range(rng.randint(1, 4)):
+  for _ in range(rng.randint(0, 4)):
     _paint_clutter(canvas, rng)
   _paint_object(canvas, rng, shape, texture)
-  if rng.randint(0, 2):
+  if rng.randint(0, 3) == 0:
     _paint_clutter(canvas, rng)
   return _with_noise(_averaged(canvas), rng)
 
@@ -177,10 +176,10 @@ def _paint_clutter(canvas, rng) -> None:
 
 
 def _paint_object(canvas, rng, shape: int, texture: int) -> None:
-  u, v = _place(rng, 70, 100, rng.randint(-20, 21) / 360)
+  u, v = _place(rng, 75, 105, rng.randint(-15, 16) / 360)
   mask = list(SHAPES.values())[shape](u, v)
   first, second = _two_colors(rng)
-  period = rng.randint(300, 400)
+  period = rng.randint(360, 440)
   phase_u, phase_v = rng.randint(0, 2 * period, 2)
   name = list(TEXTURES)[texture]
   if name == 'gradient':
@@ -194,10 +193,10 @@ def _paint_object(canvas, rng, shape: int, texture: int) -> None:
 
 
 def _two_colors(rng) -> np.ndarray:
-  """Two RGB colors whose channels differ by over 200 in sum."""
+  """Two RGB colors whose channels differ by over 300 in sum."""
   while True:
     colors = rng.randint(0, 256, (2, 3))
-    if np.abs(colors[0] - colors[1]).sum() > 200:
+    if np.abs(colors[0] - colors[1]).sum() > 300:
       return colors
 
 
@@ -209,7 +208,7 @@ def _averaged(canvas) -> np.ndarray:
 
 def _with_noise(image, rng) -> np.ndarray:
   """Adds noise of a random strength, the sum of two uniform numbers."""
-  strength = rng.randint(5, 30)
+  strength = rng.randint(2, 16)
   noise = rng.randint(-strength, strength + 1, (2, SIZE, SIZE, 3)).sum(axis=0)
   return (image + noise).clip(0, 255).astype(np.uint8)
 

@@ -95,20 +95,6 @@ def mix(
   return mixed, share * targets + (1 - share) * tf.reverse(targets, [0])
 
 
-def scale_pixels(
-  pixels: tf.Tensor, scaling: types.Normalization
-) -> tf.Tensor:
-  """Returns raw pixels 0..255 as float32 on the scale a model expects."""
-  pixels = tf.cast(pixels, tf.float32)
-  if scaling is types.Normalization.RAW:
-    return pixels
-  if scaling is types.Normalization.UNIT:
-    return pixels / 255
-  if scaling is types.Normalization.SYMMETRIC:
-    return pixels / 127.5 - 1
-  return (pixels / 255 - types.IMAGENET_MEAN) / types.IMAGENET_STD
-
-
 def _resize(image, target):
   """Bilinear; with antialiasing where the image shrinks, as PIL does."""
   shrinks = tf.reduce_any(tf.shape(image)[:2] > target)
@@ -153,7 +139,9 @@ def _stateless_beta(alpha, seed):
 
 def _random_box(size, area, seed):
   """Mask (S, S) of a square of `area` around a random point, clipped."""
-  center = tf.random.stateless_uniform([2, 1], seed, maxval=size, dtype=tf.int32)
+  center = tf.random.stateless_uniform(
+    [2, 1], seed, maxval=size, dtype=tf.int32
+  )
   half = tf.sqrt(area) * tf.cast(size, tf.float32) / 2
   distance = tf.abs(tf.range(size)[None] - center)
   inside = tf.cast(distance, tf.float32) < half

@@ -52,9 +52,7 @@ def copy_weights(source: tf_keras.Model, target: tf_keras.Model) -> None:
     layer.set_weights(values)
 
 
-def save(
-  folder: str, model: tf_keras.Model, manifest: types.Manifest
-) -> None:
+def save(folder: str, model: tf_keras.Model, manifest: types.Manifest) -> None:
   """Writes an artifact: the model first, the manifest that ends it last."""
   target = pathlib.Path(folder)
   temporary = target / f'.{os.getpid()}.{records.MODEL}'

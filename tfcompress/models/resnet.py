@@ -72,17 +72,7 @@ def _resize(x, spec: types.ModelSpec):
 def _normalize(x, normalization: types.Normalization):
   if normalization is types.Normalization.RAW:
     return x
-  scale, offset = {
-    types.Normalization.UNIT: (1 / 255, 0.0),
-    types.Normalization.SYMMETRIC: (1 / 127.5, -1.0),
-    types.Normalization.IMAGENET: (
-      [1 / (255 * std) for std in types.IMAGENET_STD],
-      [
-        -mean / std
-        for mean, std in zip(types.IMAGENET_MEAN, types.IMAGENET_STD)
-      ],
-    ),
-  }[normalization]
+  scale, offset = list(normalization.scale), list(normalization.offset)
   return layers.Rescaling(scale, offset, name='normalize', dtype='float32')(x)
 
 

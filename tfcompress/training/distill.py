@@ -2,13 +2,11 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import keras_files, records, types
-from tfcompress.data import transforms
 from tfcompress.models import heads, io, resnet
 from tfcompress.training import distiller, trainee
 
@@ -34,7 +32,7 @@ class Teacher:
     if images.shape[1] != self.network.inputs[0].shape[1]:
       side = self.network.inputs[0].shape[1]
       images = tf.image.resize(images, (side, side))
-    pixels = transforms.scale_pixels(images, self.scaling)
+    pixels = images * self.scaling.scale + self.scaling.offset
     return self.network(pixels, training=False)
 
 
@@ -52,7 +50,7 @@ def load_teacher(
   if manifest.class_names != class_names:
     raise ValueError(
       f'{config.teacher}: a teacher of {len(manifest.class_names)} classes '
-      f'({manifest.class_names[0]}, ...), expected the student\'s '
+      f"({manifest.class_names[0]}, ...), expected the student's "
       f'{len(class_names)} ({class_names[0]}, ...)'
     )
   size = manifest.model.stem_size

@@ -70,9 +70,7 @@ class Distiller(tf_keras.Model):
     """The total loss and its two terms, before weighing."""
     alpha = self._config.alpha
     hard = losses.cross_entropy(targets, logits, self._label_smoothing)
-    soft = losses.distillation(
-      logits, teacher_logits, self._config.temperature
-    )
+    soft = losses.distillation(logits, teacher_logits, self._config.temperature)
     total = (1 - alpha) * hard + alpha * soft
     return {'loss': total, 'cross_entropy': hard, 'distillation': soft}
 

@@ -84,8 +84,8 @@ class _Checkpoint(tf_keras.callbacks.Callback):
     model.optimizer.build(model.trainable_variables)
     self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     tracked = tf.train.Checkpoint(
-      variables=model.variables,
-      optimizer=model.optimizer.variables,
+      variables=list(model.variables),
+      optimizer=list(model.optimizer.variables),
       epoch=self._epoch,
     )
     self._manager = tf.train.CheckpointManager(tracked, str(folder), 2)

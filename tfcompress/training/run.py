@@ -119,7 +119,9 @@ def _require_same_config(
   if differ:
     raise ValueError(
       f'{folder}: begun with other flags ('
-      + ', '.join(f'{n} {begun.get(n)} there, {asked.get(n)} now' for n in differ)
+      + ', '.join(
+        f'{n} {begun.get(n)} there, {asked.get(n)} now' for n in differ
+      )
       + '); use the same flags to continue, or another --output_dir, or '
       'remove the folder to begin anew'
     )

@@ -59,6 +59,9 @@ def pruning(
       config.target_sparsity, begin, end, frequency
     )
   return tfmot.sparsity.keras.PolynomialDecay(
-    config.initial_sparsity, config.target_sparsity, begin, end,
+    config.initial_sparsity,
+    config.target_sparsity,
+    begin,
+    end,
     frequency=frequency,
   )

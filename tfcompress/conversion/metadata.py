@@ -1,0 +1,89 @@
+"""What an export says of its model: metadata.json and architecture.json."""
+
+import tf_keras
+
+from tfcompress.conversion import parity as parity_lib
+from tfcompress.core import records, types
+
+CHALLENGE_SIZE = 224
+CHALLENGE_CLASSES = 100
+
+
+def require_challenge(
+  config: types.ExportConfig, spec: types.ModelSpec
+) -> None:
+  """Raises ValueError where a named submission breaks the challenge's rules."""
+  got = (spec.input_size, spec.num_classes)
+  if (config.username or config.teamname) and got != (
+    CHALLENGE_SIZE,
+    CHALLENGE_CLASSES,
+  ):
+    raise ValueError(
+      f'{config.artifact}: {got[0]}x{got[0]} images and {got[1]} classes, the '
+      f'challenge expects {CHALLENGE_SIZE}x{CHALLENGE_SIZE} and '
+      f'{CHALLENGE_CLASSES}; leave out --username and --teamname for a model '
+      'that is no submission'
+    )
+
+
+def metadata(
+  config: types.ExportConfig,
+  manifest: types.Manifest,
+  io_dtype: types.IoDtype,
+  parity: parity_lib.Parity,
+  model_sha256: str,
+  parent: types.ParentRecord,
+) -> dict[str, object]:
+  """Returns metadata.json: the challenge's keys and one of ours."""
+  return {
+    'username': config.username,
+    'teamname': config.teamname,
+    'model_format': 'tflite',
+    'tfcompress': {
+      'schema_version': 1,
+      'sha256': model_sha256,
+      'variant': config.variant.value,
+      'io_dtype': io_dtype.value,
+      'input_scaling': manifest.input_scaling.value,
+      'class_names': list(manifest.class_names),
+      'data': records.to_json(config.data or manifest.data),
+      'parent': records.to_json(parent),
+      'ancestors': records.to_json(manifest.parents),
+      'parity': records.to_json(parity),
+    },
+  }
+
+
+def architecture(
+  model: tf_keras.Model, manifest: types.Manifest, variant: types.Variant
+) -> dict[str, object]:
+  """Returns architecture.json: the network, its pruning and its training."""
+  spec = manifest.model
+  return {
+    'model_type': f'ResNet-{spec.depth}',
+    'num_classes': spec.num_classes,
+    'input_shape': [1, spec.input_size, spec.input_size, 3],
+    'internal_size': spec.stem_size,
+    'output_shape': [1, spec.num_classes],
+    'pruning_rate': manifest.sparsity.total,
+    'compression_steps': [*manifest.steps, variant.value],
+    'training': records.to_json(manifest.training),
+    'metrics': records.to_json(manifest.metrics),
+    'layers': [_layer(layer) for layer in model.layers if _has_kernel(layer)],
+  }
+
+
+def _has_kernel(layer) -> bool:
+  return hasattr(layer, 'kernel')
+
+
+def _layer(layer) -> dict[str, object]:
+  *kernel_size, in_channels, out_channels = layer.kernel.shape
+  return {
+    'name': layer.name,
+    'type': type(layer).__name__,
+    'in_channels': int(in_channels),
+    'out_channels': int(out_channels),
+    'kernel_size': [int(size) for size in kernel_size],
+    'strides': list(getattr(layer, 'strides', ())),
+  }

@@ -1,0 +1,91 @@
+"""Checks that a converted file still is the model it was made from."""
+
+import dataclasses
+
+import numpy as np
+import tf_keras
+
+from tfcompress.core import types
+from tfcompress.runtimes import interface, load
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+  """How much two models agree on the same images.
+
+  Attributes:
+    agreement_percent: share of images with the same top-1.
+    snr_db: signal-to-noise of the probabilities, 10 log10(sum p^2 /
+      sum (p - q)^2) with p the parent's and q the file's.
+    examples: how many images.
+    parent_top1_percent: top-1 of the parent on them.
+    file_top1_percent: top-1 of the file on them.
+  """
+
+  agreement_percent: float
+  snr_db: float
+  examples: int
+  parent_top1_percent: float
+  file_top1_percent: float
+
+
+def measure(
+  model: tf_keras.Model, path: str, images: np.ndarray, labels: np.ndarray
+) -> Parity:
+  """Runs both on uint8 images (N, S, S, 3) with labels (N,)."""
+  parent = model.predict(images.astype(np.float32), batch_size=32, verbose=0)
+  backend = load.open_model(path)
+  info, out = backend.inputs[0], backend.outputs[0]
+  encoded = interface.encode(images, info, types.Normalization.RAW)
+  file = np.concatenate(
+    [interface.decode(backend.predict(one[None]), out) for one in encoded]
+  )
+  backend.close()
+  return compare(parent, file, labels)
+
+
+def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:
+  """Compares probabilities (N, C), float32, with labels (N,) int64."""
+  noise = float(np.square(parent - file, dtype=np.float64).sum())
+  signal = float(np.square(parent, dtype=np.float64).sum())
+  first, second = parent.argmax(axis=-1), file.argmax(axis=-1)
+  return Parity(
+    agreement_percent=100 * float((first == second).mean()),
+    # 200 dB stands for equality: JSON holds no infinity.
+    snr_db=min(200.0, 10 * np.log10(signal / noise)) if noise else 200.0,
+    examples=len(labels),
+    parent_top1_percent=100 * float((first == labels).mean()),
+    file_top1_percent=100 * float((second == labels).mean()),
+  )
+
+
+def require(parity: Parity, config: types.ExportConfig) -> None:
+  """Raises ValueError where a file is too far from its parent."""
+  if parity.agreement_percent < config.min_agreement_percent:
+    raise ValueError(
+      f"the {config.variant.value} file has the parent's top-1 on "
+      f'{parity.agreement_percent:.1f} % of {parity.examples} held-out images, '
+      f'expected at least {config.min_agreement_percent:g} %; nothing was '
+      'written; raise --calibration_examples, choose another --variant, or '
+      'lower --min_agreement_percent'
+    )
+  if parity.snr_db < config.min_snr_db:
+    raise ValueError(
+      f"the {config.variant.value} file's probabilities have a "
+      f'signal-to-noise of {parity.snr_db:.1f} dB, expected at least '
+      f'{config.min_snr_db:g} dB; nothing was written; raise '
+      '--calibration_examples, choose another --variant, or lower --min_snr_db'
+    )
+
+
+def require_interface(path: str, spec: types.ModelSpec) -> None:
+  """Raises ValueError unless a file takes one image and gives its classes."""
+  backend = load.open_model(path)
+  got = [info.shape for info in (*backend.inputs, *backend.outputs)]
+  backend.close()
+  size = spec.input_size
+  expected = [(1, size, size, 3), (1, spec.num_classes)]
+  if got != expected:
+    raise ValueError(
+      f'the converted file has inputs and outputs {got}, expected {expected}'
+    )

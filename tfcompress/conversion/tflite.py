@@ -1,0 +1,51 @@
+"""From a tf_keras model to the bytes of a `.tflite`."""
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.conversion import variants
+from tfcompress.core import types
+
+
+def convert(
+  model: tf_keras.Model,
+  variant: types.Variant,
+  io_dtype: types.IoDtype | None = None,
+  representative: np.ndarray | None = None,
+) -> bytes:
+  """Converts a classifier with a batch of exactly one.
+
+  Args:
+    model: from float32 images (B, S, S, 3), 0..255, to probabilities (B, C).
+    variant: what the numbers of the file are.
+    io_dtype: of input and output; None takes the variant's own.
+    representative: uint8 images (N, S, S, 3) for calibrated variants.
+
+  Returns:
+    The file.
+
+  Raises:
+    ValueError: an io_dtype that the variant cannot have, or no images for a
+      variant that is calibrated.
+  """
+  recipe = variants.RECIPES[variant]
+  dtype = variants.io_dtype(variant, io_dtype)
+  converter = tf.lite.TFLiteConverter.from_keras_model(_with_batch_one(model))
+  recipe.configure(converter)
+  if recipe.calibrated:
+    if representative is None or not len(representative):
+      raise ValueError(f'variant {variant.value} needs representative images')
+    converter.representative_dataset = lambda: (
+      [image[None].astype(np.float32)] for image in representative
+    )
+    converter.inference_input_type = tf.as_dtype(dtype.value)
+    converter.inference_output_type = tf.as_dtype(dtype.value)
+  return converter.convert()
+
+
+def _with_batch_one(model: tf_keras.Model) -> tf_keras.Model:
+  image = tf_keras.Input(
+    batch_shape=(1, *model.input_shape[1:]), name=model.input_names[0]
+  )
+  return tf_keras.Model(image, model(image, training=False))

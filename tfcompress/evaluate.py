@@ -1,0 +1,237 @@
+"""Measures a model file: size, latency, memory, accuracy and score.
+
+  python -m tfcompress.evaluate --model=exported/kd --baseline=measured
+
+Opens a .tflite, an export or artifact folder, a .keras or .h5 file, or a
+SavedModel folder.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+
+from absl import flags
+
+from tfcompress import cli_flags
+from tfcompress.competition import scoring
+from tfcompress.core import records, types
+
+FLAGS = flags.FLAGS
+_M = types.MeasureConfig
+_DATA_FLAGS = ('dataset', 'data_dir', 'transform', 'skip_corrupt_images')
+
+
+def _define_flags() -> None:
+  flags.DEFINE_string('model', None, 'the file or folder to measure')
+  flags.DEFINE_list(
+    'parts',
+    [part.value for part in types.Part],
+    'what to measure, of size, latency, memory and accuracy',
+  )
+  flags.DEFINE_enum_class(
+    'runtime',
+    None,
+    types.Runtime,
+    "the file format's own if not given; null measures the harness",
+  )
+  flags.DEFINE_enum_class(
+    'input_scaling',
+    None,
+    types.Normalization,
+    'what the file expects of its pixels; its metadata tells if not given, '
+    'else raw pixels',
+  )
+  flags.DEFINE_integer('num_threads', _M.num_threads, 'of one inference', 1)
+  flags.DEFINE_integer('runs', _M.runs, 'timed inferences', 1)
+  flags.DEFINE_integer(
+    'warmup_runs', None, 'untimed ones before; a tenth of runs if not given', 0
+  )
+  flags.DEFINE_string(
+    'baseline',
+    'challenge',
+    "to score against: challenge (its documents' figures), measured (the "
+    "model's float32 teacher, or a plain ResNet-18, on this machine), a "
+    'model file, or a record that --output_file wrote',
+  )
+  flags.DEFINE_float('baseline_size', None, "MiB, in place of the baseline's")
+  flags.DEFINE_float(
+    'baseline_latency', None, "milliseconds, in place of the baseline's"
+  )
+  flags.DEFINE_float(
+    'baseline_accuracy', None, "top-1 in percent, in place of the baseline's"
+  )
+  flags.DEFINE_string('output_file', None, 'where the record goes, as JSON')
+  cli_flags.define_data_flags()
+
+
+_define_flags()
+
+
+def _config() -> types.MeasureConfig:
+  if not FLAGS.model:
+    raise ValueError(
+      '--model is missing; give it, or --flagfile=flags/evaluate.cfg'
+    )
+  from tfcompress.runtimes import load
+
+  metadata = load.metadata_of(FLAGS.model)
+  scaling = FLAGS.input_scaling
+  if scaling is None and 'input_scaling' in metadata:
+    scaling = types.Normalization(metadata['input_scaling'])
+  return types.MeasureConfig(
+    model=FLAGS.model,
+    parts=_parts(),
+    data=_data(metadata),
+    input_scaling=scaling,
+    runtime=FLAGS.runtime,
+    num_threads=FLAGS.num_threads,
+    runs=FLAGS.runs,
+    warmup_runs=FLAGS.warmup_runs,
+  )
+
+
+def _parts() -> tuple[types.Part, ...]:
+  known = [part.value for part in types.Part]
+  if unknown := [name for name in FLAGS.parts if name not in known]:
+    raise ValueError(f'--parts: {unknown[0]!r} is none of {", ".join(known)}')
+  if not FLAGS.parts:
+    raise ValueError(f'--parts: expected some of {", ".join(known)}')
+  return tuple(part for part in types.Part if part.value in FLAGS.parts)
+
+
+def _data(metadata: dict) -> types.DataSpec:
+  """The flags, or the data that the model was exported with."""
+  if 'data' in metadata and not cli_flags.given(*_DATA_FLAGS):
+    return records.from_json(types.DataSpec, metadata['data'])
+  return cli_flags.data_spec()
+
+
+def _baseline(config: types.MeasureConfig) -> types.BaselineRecord:
+  """What to score against; measured here where the flags say so."""
+  wanted = FLAGS.baseline
+  if wanted == 'challenge':
+    baseline = scoring.CHALLENGE_BASELINE
+  elif wanted == 'measured':
+    baseline = _measured_reference(config)
+  elif wanted.endswith('.json'):
+    baseline = _recorded(records.read_json(wanted), wanted)
+  else:
+    baseline = _measured(config, wanted, f'{wanted}, measured here')
+  given = {
+    'size_mib': FLAGS.baseline_size,
+    'latency_ms': FLAGS.baseline_latency,
+    'top1_percent': FLAGS.baseline_accuracy,
+  }
+  given = {name: value for name, value in given.items() if value is not None}
+  if given:
+    source = f'{baseline.source}; by flag: {", ".join(sorted(given))}'
+    baseline = dataclasses.replace(baseline, source=source, **given)
+  return baseline
+
+
+def _recorded(content: dict, path: str) -> types.BaselineRecord:
+  """A baseline from a measurement's JSON."""
+  parts = [content.get(part) for part in ('size', 'latency_ms', 'accuracy')]
+  if not all(parts):
+    raise ValueError(
+      f'{path}: a record without size, latency or accuracy, expected all three'
+    )
+  return types.BaselineRecord(
+    size_mib=parts[0]['mib'],
+    latency_ms=parts[1]['mean'],
+    top1_percent=parts[2]['top1_percent'],
+    source=path,
+  )
+
+
+def _measured(
+  config: types.MeasureConfig, path: str, source: str
+) -> types.BaselineRecord:
+  """Measures another file in the way of `config`."""
+  from tfcompress.measurement import run
+  from tfcompress.runtimes import load
+
+  scaling = load.metadata_of(path).get('input_scaling')
+  wanted = (types.Part.SIZE, types.Part.LATENCY, types.Part.ACCURACY)
+  print(f'measuring the baseline: {source}')
+  record = run.measure(
+    dataclasses.replace(
+      config,
+      model=path,
+      runtime=None,
+      parts=wanted,
+      input_scaling=types.Normalization(scaling) if scaling else None,
+    )
+  )
+  return types.BaselineRecord(
+    size_mib=record.size.mib,
+    latency_ms=record.latency_ms.mean,
+    top1_percent=record.accuracy.top1_percent,
+    source=source,
+  )
+
+
+def _measured_reference(config: types.MeasureConfig) -> types.BaselineRecord:
+  """Converts the model's teacher to float32 and measures that."""
+  teacher = _teacher(config.model)
+  if teacher is None:
+    raise ValueError(
+      f'--baseline=measured: {config.model} names no teacher artifact that is '
+      'still there; give a model file, as --baseline=exported/teacher'
+    )
+  from tfcompress.conversion import tflite
+  from tfcompress.models import io
+
+  with tempfile.TemporaryDirectory() as scratch:
+    path = f'{scratch}/model.tflite'
+    model, _ = io.load(teacher)
+    records.write_bytes(path, tflite.convert(model, types.Variant.FLOAT32))
+    return _measured(
+      config, path, f'{teacher} as float32 .tflite, measured here'
+    )
+
+
+def _teacher(model: str) -> str | None:
+  """The nearest teacher or, without one, the first parent among ancestors."""
+  from tfcompress.runtimes import load
+
+  metadata = load.metadata_of(model)
+  ancestors = metadata.get('ancestors', [])
+  if (pathlib.Path(model) / records.MANIFEST).is_file():
+    ancestors = records.to_json(records.read_manifest(model).parents)
+  ancestors = sorted(ancestors, key=lambda record: record['role'] != 'teacher')
+  for record in ancestors:
+    if (pathlib.Path(record['path']) / records.MANIFEST).is_file():
+      return record['path']
+  return None
+
+
+def _evaluate() -> None:
+  config = _config()
+  if FLAGS.output_file:
+    records.require_writable(pathlib.Path(FLAGS.output_file).parent)
+  from tfcompress.measurement import run
+  from tfcompress.reports import tables
+
+  record = run.measure(config)
+  baseline = _baseline(config)
+  score = scoring.score(
+    size_mib=record.size.mib if record.size else None,
+    latency_ms=record.latency_ms.mean if record.latency_ms else None,
+    top1_percent=record.accuracy.top1_percent if record.accuracy else None,
+    baseline=baseline,
+  )
+  record = dataclasses.replace(record, score=score)
+  print(tables.measurement(record))
+  if FLAGS.output_file:
+    records.write_json(FLAGS.output_file, record)
+    print(f'record: {FLAGS.output_file}')
+
+
+def main() -> None:
+  """Runs the command."""
+  cli_flags.run(_evaluate, __doc__)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,106 @@
+"""What every runtime offers, and numbers on both sides of it.
+
+A backend takes and returns arrays in the model's own dtypes; `encode` and
+`decode` bring pixels and probabilities there and back, apart from what is
+timed.
+"""
+
+import pathlib
+from typing import Protocol
+
+import numpy as np
+
+from tfcompress.core import records, types
+
+MODEL_FILE = 'model.tflite'
+
+
+class Backend(Protocol):
+  """An opened model with one image input."""
+
+  inputs: tuple[types.TensorInfo, ...]
+  outputs: tuple[types.TensorInfo, ...]
+
+  def predict(self, batch: np.ndarray) -> np.ndarray:
+    """Runs (B, S, S, 3) in the input's dtype to (B, C) in the output's."""
+
+  def info(self) -> types.RuntimeRecord:
+    """Returns what a record says of this runtime."""
+
+  def close(self) -> None:
+    """Frees the model."""
+
+
+def encode(
+  images: np.ndarray, info: types.TensorInfo, scaling: types.Normalization
+) -> np.ndarray:
+  """Brings uint8 images to the values and dtype that an input expects.
+
+  Args:
+    images: uint8 (B, S, S, 3).
+    info: the input; raw pixels 0..255 pass into a uint8 input as they are where
+      its scale is one.
+    scaling: what the model expects of its pixels.
+  """
+  raw = scaling is types.Normalization.RAW
+  if raw and info.dtype == 'uint8' and info.scale in (None, 1.0):
+    return images
+  pixels = images.astype(np.float32)
+  if not raw:
+    pixels = (pixels * scaling.scale + scaling.offset).astype(np.float32)
+  if info.scale is None:
+    return pixels.astype(info.dtype)
+  limits = np.iinfo(info.dtype)
+  quantized = np.round(pixels / info.scale) + info.zero_point
+  return quantized.clip(limits.min, limits.max).astype(info.dtype)
+
+
+def decode(raw: np.ndarray, info: types.TensorInfo) -> np.ndarray:
+  """Returns an output (B, C) as float32, dequantized where it is quantized."""
+  raw = raw.reshape(len(raw), -1)
+  if info.scale is None:
+    return raw.astype(np.float32)
+  return ((raw.astype(np.float32) - info.zero_point) * info.scale).astype(
+    np.float32
+  )
+
+
+def image_size(backend: Backend, path: str) -> int:
+  """Returns the height and width in pixels of a backend's image input.
+
+  Raises:
+    ValueError: the model takes no single square RGB image.
+  """
+  shapes = [info.shape for info in backend.inputs]
+  shape = shapes[0] if len(shapes) == 1 else ()
+  if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or shape[1] < 1:
+    raise ValueError(
+      f'{path}: inputs {shapes}, expected one RGB image (1, S, S, 3)'
+    )
+  return shape[1]
+
+
+def file_of(path: str) -> pathlib.Path:
+  """Returns the file or folder that holds the model of `path`.
+
+  An artifact folder stands for its model.keras, an export folder for its
+  model.tflite.
+
+  Raises:
+    ValueError: nothing there, or nothing that is a model.
+  """
+  given = pathlib.Path(path)
+  if not given.exists():
+    raise ValueError(f'{path}: no such model file or folder')
+  if given.is_dir():
+    for name in (records.MODEL, MODEL_FILE):
+      if (given / name).is_file():
+        return given / name
+    if not (given / 'saved_model.pb').is_file():
+      raise ValueError(
+        f'{path}: a folder without {records.MODEL}, {MODEL_FILE} or '
+        'saved_model.pb, so no model'
+      )
+  elif not given.stat().st_size:
+    raise ValueError(f'{path}: the file is empty')
+  return given

@@ -1,0 +1,78 @@
+"""Opens a model file in a runtime; each runtime is imported when needed."""
+
+import pathlib
+
+from tfcompress.core import keras_files, types
+from tfcompress.runtimes import interface
+
+
+def format_of(path: str) -> str:
+  """Returns 'tflite', 'keras', 'h5' or 'saved_model'.
+
+  Raises:
+    ValueError: no model there, or one of a format that is not known.
+  """
+  file = interface.file_of(path)
+  if file.is_dir():
+    return 'saved_model'
+  if file.suffix == '.tflite' or file.suffix in keras_files.SUFFIXES:
+    return file.suffix[1:]
+  raise ValueError(
+    f'{path}: unknown format; expected .tflite, .keras, .h5, or a folder with '
+    'an artifact, an export or a SavedModel'
+  )
+
+
+def runtime_of(path: str, wanted: types.Runtime | None) -> types.Runtime:
+  """Returns the runtime to open `path` in.
+
+  Raises:
+    ValueError: the wanted runtime does not open this format.
+  """
+  model_format = format_of(path)
+  if wanted is types.Runtime.NULL:
+    return wanted
+  fitting = (
+    types.Runtime.LITERT_CPU
+    if model_format == 'tflite'
+    else types.Runtime.TENSORFLOW
+  )
+  if wanted not in (None, fitting):
+    raise ValueError(
+      f'{path}: runtime {wanted.value} does not open {model_format} files; '
+      f'use --runtime={fitting.value} or none'
+    )
+  return fitting
+
+
+def open_model(
+  path: str, runtime: types.Runtime | None = None, num_threads: int = 1
+) -> interface.Backend:
+  """Opens a model file or folder.
+
+  Raises:
+    ValueError: no model there, or one that the runtime cannot run.
+  """
+  runtime = runtime_of(path, runtime)
+  file = str(interface.file_of(path))
+  if runtime is types.Runtime.NULL:
+    from tfcompress.runtimes.null import Null as backend
+  elif runtime is types.Runtime.LITERT_CPU:
+    from tfcompress.runtimes.litert_cpu import LiteRtCpu as backend
+  else:
+    from tfcompress.runtimes.tensorflow import TensorFlow as backend
+  return backend(file, num_threads)
+
+
+def metadata_of(path: str) -> dict:
+  """Returns what an export's metadata.json says of a model file, or {}."""
+  from tfcompress.core import records
+
+  file = interface.file_of(path)
+  metadata = pathlib.Path(file).parent / 'metadata.json'
+  if file.suffix != '.tflite' or not metadata.is_file():
+    return {}
+  ours = records.read_json(metadata).get('tfcompress')
+  if not isinstance(ours, dict) or ours.get('sha256') != records.sha256(file):
+    return {}
+  return ours

@@ -1,0 +1,24 @@
+"""A backend that computes nothing: it measures the harness itself."""
+
+import numpy as np
+
+from tfcompress.core import types
+
+
+class Null:
+  """Takes one uint8 image and returns zeros."""
+
+  def __init__(self, path: str, num_threads: int):
+    del path
+    self._num_threads = num_threads
+    self.inputs = (types.TensorInfo('image', (1, 224, 224, 3), 'uint8'),)
+    self.outputs = (types.TensorInfo('output', (1, 100), 'float32'),)
+
+  def predict(self, batch: np.ndarray) -> np.ndarray:
+    return np.zeros((len(batch), 100), np.float32)
+
+  def info(self) -> types.RuntimeRecord:
+    return types.RuntimeRecord('null', '1', 'none', self._num_threads, None)
+
+  def close(self) -> None:
+    pass
