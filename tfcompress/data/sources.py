@@ -7,6 +7,9 @@ no image in memory.
 import dataclasses
 import difflib
 import pathlib
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -233,9 +236,11 @@ def _prepare(builder, spec: types.DataSpec) -> None:
   import requests
   import tensorflow_datasets as tfds
 
-  if not builder.data_path.exists():
-    print(f'preparing {spec.dataset} in {builder.data_path}')
+  if builder.data_path.exists():
+    return
+  print(f'preparing {spec.dataset} in {builder.data_path}')
   try:
+    _require_network(builder)
     builder.download_and_prepare()
   except (
     requests.exceptions.RequestException,
@@ -247,6 +252,22 @@ def _prepare(builder, spec: types.DataSpec) -> None:
       f'({type(error).__name__}); connect to the network, or copy a prepared '
       'one to --data_dir, or use --dataset=synthetic100 or folder:DIR'
     ) from error
+
+
+def _require_network(builder) -> None:
+  """Looks a download's host up: TFDS alone retries for minutes before it fails.
+
+  Raises:
+    ConnectionError: there is no network, nor a proxy that would know hosts.
+  """
+  if urllib.request.getproxies():
+    return
+  for url in list(builder.url_infos)[:1]:
+    host = urllib.parse.urlsplit(url).hostname
+    try:
+      socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+      raise ConnectionError(f'cannot find {host}') from error
 
 
 def _split_name(builder, spec: types.DataSpec, *names: str) -> str:

@@ -50,7 +50,7 @@ class Distiller(tf_keras.Model):
     teacher_logits = tf.stop_gradient(self._teacher(images))
     with tf.GradientTape() as tape:
       logits = self.student(images, training=True)
-      terms = self._losses(targets, logits, teacher_logits)
+      terms = self._weighed(targets, logits, teacher_logits)
     variables = self.student.trainable_variables
     gradients = tape.gradient(terms['loss'], variables)
     self.optimizer.apply_gradients(zip(gradients, variables))
@@ -59,14 +59,10 @@ class Distiller(tf_keras.Model):
   def test_step(self, data):
     images, targets = data
     logits = self.student(images, training=False)
-    terms = self._losses(targets, logits, self._teacher(images))
+    terms = self._weighed(targets, logits, self._teacher(images))
     return self._update(terms, targets, logits)
 
-  @property
-  def metrics(self):
-    return [*self._terms.values(), *super().metrics]
-
-  def _losses(self, targets, logits, teacher_logits):
+  def _weighed(self, targets, logits, teacher_logits):
     """The total loss and its two terms, before weighing."""
     alpha = self._config.alpha
     hard = losses.cross_entropy(targets, logits, self._label_smoothing)

@@ -10,34 +10,26 @@ from tfcompress.models import heads
 from tfcompress.training import losses, schedules, trainee
 
 
-class _FollowOptimizer(tf_keras.callbacks.Callback):
-  """Gives every pruned layer the optimizer's step, also after a restart."""
-
-  def on_train_begin(self, logs=None):
-    del logs
-    self._layers = [
-      layer
-      for layer in self.model.layers
-      if isinstance(layer, tfmot.sparsity.keras.PruneLowMagnitude)
-    ]
-
-  def on_train_batch_begin(self, batch, logs=None):
-    del batch, logs
-    for layer in self._layers:
-      layer.pruning_step.assign(self.model.optimizer.iterations)
-
-
 def prepare(
   network: tf_keras.Model, config: types.TrainConfig, total_steps: int
 ) -> trainee.Trainee:
   """Returns the network with every kernel behind a mask that grows."""
   schedule = schedules.pruning(config.prune, total_steps)
-  masked = tfmot.sparsity.keras.prune_low_magnitude(network, schedule)
+  masked = tf_keras.models.clone_model(
+    heads.with_logits(network), clone_function=lambda layer: _masked(layer, schedule)
+  )
   return trainee.Trainee(
-    model=heads.with_logits(masked),
+    model=masked,
     network=lambda: tfmot.sparsity.keras.strip_pruning(masked),
     loss=functools.partial(
       losses.cross_entropy, label_smoothing=config.label_smoothing
     ),
-    callbacks=(_FollowOptimizer(),),
+    callbacks=(tfmot.sparsity.keras.UpdatePruningStep(),),
   )
+
+
+def _masked(layer: tf_keras.layers.Layer, schedule) -> tf_keras.layers.Layer:
+  """A convolution or dense layer behind a mask; any other as it is."""
+  if not hasattr(layer, 'kernel'):
+    return layer
+  return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)

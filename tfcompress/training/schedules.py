@@ -51,7 +51,8 @@ def pruning(
   reached.
   """
   begin = round(config.begin * total_steps)
-  span = max(1, round((config.end - config.begin) * total_steps))
+  last = min(round(config.end * total_steps), total_steps - 1)
+  span = max(1, last - begin)
   frequency = max(1, span // _MASK_UPDATES)
   end = begin + span // frequency * frequency
   if config.schedule is types.PruningSchedule.CONSTANT:

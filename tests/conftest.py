@@ -1,0 +1,100 @@
+"""Small images and small trained models that tests share."""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from tfcompress.core import types
+
+CLASSES = ('blue', 'green', 'red')
+TINY_SPEC = types.ModelSpec(
+  depth=18, width_multiplier=0.125, input_size=48, internal_size=32
+)
+
+
+def write_folder(root: pathlib.Path, train: int = 12, validation: int = 4):
+  """Writes an image folder; a class is a color, so it is learned at once."""
+  import tensorflow as tf
+
+  rng = np.random.RandomState(0)
+  for split, count in (('train', train), ('validation', validation)):
+    for label, name in enumerate(CLASSES):
+      folder = root / split / name
+      folder.mkdir(parents=True)
+      for index in range(count):
+        image = rng.randint(0, 120, (40, 36, 3)).astype(np.uint8)
+        image[..., 2 - label] += 120
+        encode = tf.io.encode_png if index % 2 else tf.io.encode_jpeg
+        suffix = 'png' if index % 2 else 'JPEG'
+        path = folder / f'{index}.{suffix}'
+        path.write_bytes(encode(image).numpy())
+  return root
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory) -> pathlib.Path:
+  """An image folder of 3 classes, 12 training, 4 validation images each."""
+  return write_folder(tmp_path_factory.mktemp('data') / 'images')
+
+
+@pytest.fixture(scope='session')
+def data(folder) -> types.DataSpec:
+  return types.DataSpec(dataset=f'folder:{folder}')
+
+
+@pytest.fixture(scope='session')
+def baseline_config(data, tmp_path_factory) -> types.TrainConfig:
+  """A training of a few seconds."""
+  return types.TrainConfig(
+    stage=types.Stage.BASELINE,
+    output_dir=str(tmp_path_factory.mktemp('runs') / 'baseline'),
+    model=TINY_SPEC,
+    data=data,
+    batch_size=6,
+    epochs=4,
+    optimizer=types.OptimizerConfig(learning_rate=0.05),
+    augment=types.AugmentConfig(crop=types.TrainTransform.PAD_AND_CROP),
+    mixed_precision=types.MixedPrecision.NONE,
+    deterministic=True,
+  )
+
+
+@pytest.fixture(scope='session')
+def baseline(baseline_config) -> str:
+  """The folder of a trained artifact."""
+  from tfcompress.training import run
+
+  run.run(baseline_config, '')
+  return baseline_config.output_dir
+
+
+@pytest.fixture(scope='session')
+def exported(baseline, tmp_path_factory) -> dict[types.Variant, str]:
+  """Export folders of the baseline, by variant."""
+  from tfcompress.conversion import run
+
+  root = tmp_path_factory.mktemp('exported')
+  folders = {}
+  for variant in types.Variant:
+    folders[variant] = str(root / variant.value)
+    config = types.ExportConfig(
+      artifact=baseline,
+      output_dir=folders[variant],
+      variant=variant,
+      calibration_examples=12,
+      min_agreement_percent=60,
+    )
+    run.run(config)
+  return folders
+
+
+@pytest.fixture
+def replace():
+  return dataclasses.replace

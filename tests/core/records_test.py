@@ -1,0 +1,81 @@
+import dataclasses
+import json
+
+import pytest
+
+from tfcompress.core import records, types
+
+
+def config() -> types.TrainConfig:
+  return types.TrainConfig(
+    stage=types.Stage.KD,
+    output_dir='runs/x',
+    model=types.ModelSpec(channels={'stem_conv': 3}),
+    distill=types.DistillConfig(teacher='runs/t'),
+  )
+
+
+def test_a_config_survives_json():
+  content = json.loads(json.dumps(records.to_json(config())))
+  assert content['stage'] == 'kd'
+  assert content['model']['channels'] == {'stem_conv': 3}
+  assert records.from_json(types.TrainConfig, content) == config()
+
+
+def test_a_missing_field_is_named():
+  with pytest.raises(ValueError, match='TrainConfig without output_dir'):
+    records.from_json(types.TrainConfig, {'stage': 'kd'})
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+  path = tmp_path / 'record.json'
+  records.write_json(path, {'a': 1})
+  with pytest.raises(ValueError):
+    records.write_json(path, {'a': float('nan')})
+  assert json.loads(path.read_text()) == {'a': 1}
+  assert [child.name for child in tmp_path.iterdir()] == ['record.json']
+
+
+def test_sha256_of_a_file_is_the_standard_one(tmp_path):
+  (tmp_path / 'abc').write_bytes(b'abc')
+  # FIPS 180-2, appendix B.1.
+  assert records.sha256(tmp_path / 'abc') == (
+    'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+  )
+
+
+def test_sha256_of_a_folder_sees_names_and_contents(tmp_path):
+  (tmp_path / 'a').write_bytes(b'1')
+  first = records.sha256(tmp_path)
+  (tmp_path / 'a').rename(tmp_path / 'b')
+  second = records.sha256(tmp_path)
+  (tmp_path / 'b').write_bytes(b'2')
+  assert len({first, second, records.sha256(tmp_path)}) == 3
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (None, 'no finished artifact'),
+    ('{', 'not a JSON file'),
+    ('[]', 'expected a JSON object'),
+    ('{"stage": "kd"}', 'not a manifest of schema version 1'),
+  ],
+)
+def test_an_unfinished_or_foreign_artifact_is_refused(
+  tmp_path, content, message
+):
+  if content is not None:
+    (tmp_path / 'manifest.json').write_text(content)
+  with pytest.raises(ValueError, match=message):
+    records.read_manifest(tmp_path)
+
+
+def test_a_missing_artifact_is_named(tmp_path):
+  with pytest.raises(ValueError, match='nowhere: no such artifact folder'):
+    records.read_manifest(tmp_path / 'nowhere')
+
+
+def test_specs_are_frozen():
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    types.ModelSpec().depth = 34

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from tfcompress.core import types
+from tfcompress.data import pipelines, sources
+
+CHALLENGE = types.EvaluationTransform.CHALLENGE
+
+
+@pytest.fixture
+def source(data) -> sources.Source:
+  return sources.load(data)
+
+
+def stream(source, epochs: range, seed: int = 7, **augment):
+  dataset = pipelines.train(
+    source,
+    types.AugmentConfig(**augment),
+    batch_size=8,
+    image_size=32,
+    seed=seed,
+    epochs=epochs,
+  )
+  return list(dataset.as_numpy_iterator())
+
+
+@pytest.mark.parametrize('batch_size', [1, 5, 12, 100])
+def test_evaluation_counts_every_example_once(source, batch_size):
+  batches = pipelines.evaluation(
+    source,
+    types.Split.VALIDATION,
+    CHALLENGE,
+    batch_size=batch_size,
+    input_size=48,
+  )
+  images, labels = zip(*batches.as_numpy_iterator())
+  assert np.concatenate(images).shape == (12, 48, 48, 3)
+  assert images[0].dtype == np.uint8
+  np.testing.assert_array_equal(np.bincount(np.concatenate(labels)), [4, 4, 4])
+  assert len({image.tobytes() for image in np.concatenate(images)}) == 12
+
+
+@pytest.mark.parametrize('augment', [{}, {'mixup_alpha': 0.2}])
+def test_a_stream_can_start_at_any_epoch(source, augment):
+  whole = stream(source, range(3), **augment)
+  rest = stream(source, range(1, 3), **augment)
+  assert (len(whole), len(rest)) == (3 * 4, 2 * 4)
+  for (images, targets), (other_images, other_targets) in zip(whole[4:], rest):
+    np.testing.assert_array_equal(images, other_images)
+    np.testing.assert_array_equal(targets, other_targets)
+
+
+def test_epochs_and_seeds_differ(source):
+  first, second = stream(source, range(1)), stream(source, range(1, 2))
+  other = stream(source, range(1), seed=8)
+  order = lambda batches: np.concatenate([t.argmax(-1) for _, t in batches])
+  assert not np.array_equal(order(first), order(second))
+  assert not np.array_equal(order(first), order(other))
+  assert not np.array_equal(first[0][0], other[0][0])
+
+
+def test_an_epoch_sees_no_example_twice(source):
+  none = types.TrainTransform.NONE
+  batches = stream(source, range(1), crop=none, flip=False)
+  images = np.concatenate([images for images, _ in batches])
+  assert len({image.tobytes() for image in images}) == 32
+
+
+def test_evenly_drawn_images_are_as_evaluated(source):
+  images, labels = pipelines.evenly_drawn(
+    source, types.Split.TRAIN, CHALLENGE, count=7, input_size=32
+  )
+  assert images.shape == (7, 32, 32, 3) and images.dtype == np.uint8
+  assert sorted(np.bincount(labels)) == [2, 2, 3]
+  # The class's own channel is 120 brighter.
+  assert (images.mean((1, 2)).argmax(-1) == 2 - labels).all()

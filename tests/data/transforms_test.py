@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcompress.core import types
+from tfcompress.data import transforms
+
+RAMP = np.arange(4, dtype=np.uint8)[None, :, None] * 40 + np.zeros(
+  (4, 1, 3), np.uint8
+)
+CHALLENGE = types.EvaluationTransform.CHALLENGE
+IMAGENET = types.EvaluationTransform.IMAGENET
+
+
+def bilinear_row(row, size):
+  """Bilinear interpolation with half-pixel centers, by hand."""
+  position = (np.arange(size) + 0.5) * len(row) / size - 0.5
+  return np.interp(position, np.arange(len(row)), row)
+
+
+def test_challenge_resizes_bilinearly_and_does_nothing_else():
+  result = transforms.evaluation(tf.constant(RAMP), 8, CHALLENGE).numpy()
+  expected = np.floor(bilinear_row(RAMP[0, :, 0], 8) + 0.5)
+  assert result.dtype == np.uint8
+  for row in result:
+    np.testing.assert_array_equal(row[:, 0], expected)
+
+
+def test_challenge_averages_where_the_image_shrinks():
+  rng = np.random.RandomState(0)
+  image = rng.randint(0, 256, (64, 64, 3)).astype(np.uint8)
+  result = transforms.evaluation(tf.constant(image), 8, CHALLENGE).numpy()
+  # A triangle of 16 pixels a side around each center, normalized.
+  centers = (np.arange(8) + 0.5) * 8 - 0.5
+  weights = 1 - np.abs(np.arange(64)[None] - centers[:, None]) / 8
+  weights = weights.clip(0)
+  weights /= weights.sum(1, keepdims=True)
+  expected = np.einsum('ih,jw,hwc->ijc', weights, weights, image)
+  np.testing.assert_allclose(result, expected, atol=0.51)
+
+
+def test_imagenet_crops_the_center_of_the_resized_image():
+  image = np.zeros((256, 512, 3), np.uint8)
+  image[:, 256 - 112 : 256 + 112] = 200
+  result = transforms.evaluation(tf.constant(image), 224, IMAGENET).numpy()
+  assert result.shape == (224, 224, 3)
+  assert (result == 200).all()
+
+
+@pytest.mark.parametrize('transform', types.EvaluationTransform)
+def test_evaluation_is_the_same_in_a_pipeline(transform):
+  rng = np.random.RandomState(0)
+  image = rng.randint(0, 256, (50, 33, 3)).astype(np.uint8)
+  apply = lambda x: transforms.evaluation(x, 24, transform)
+  dataset = tf.data.Dataset.from_tensors(image).map(apply)
+  (streamed,) = dataset.as_numpy_iterator()
+  np.testing.assert_array_equal(apply(tf.constant(image)), streamed)
+
+
+@pytest.mark.parametrize('crop', types.TrainTransform)
+def test_training_views_depend_on_nothing_but_the_seed(crop):
+  config = types.AugmentConfig(crop=crop)
+  rng = np.random.RandomState(0)
+  image = tf.constant(rng.randint(0, 256, (50, 33, 3)).astype(np.uint8))
+  apply = lambda seed: transforms.training(image, 24, config, seed)
+  dataset = tf.data.Dataset.from_tensors([3, 4]).map(apply)
+  (streamed,) = dataset.as_numpy_iterator()
+  assert streamed.shape == (24, 24, 3) and streamed.dtype == np.float32
+  np.testing.assert_array_equal(apply(tf.constant([3, 4])), streamed)
+  views = {apply(tf.constant([3, i])).numpy().tobytes() for i in range(8)}
+  flips_only = crop is types.TrainTransform.NONE
+  assert len(views) == 2 if flips_only else len(views) > 4
+
+
+def test_a_padded_crop_is_a_shift():
+  config = types.AugmentConfig(crop=types.TrainTransform.PAD_AND_CROP)
+  config = types.AugmentConfig(crop=config.crop, flip=False, crop_padding=8)
+  ramp = np.arange(64, dtype=np.uint8)[None, :, None] * np.ones(
+    (64, 1, 3), np.uint8
+  )
+  shifts = set()
+  for i in range(40):
+    view = transforms.training(tf.constant(ramp), 64, config, [1, i]).numpy()
+    middle = view[0, 16:48, 0]
+    np.testing.assert_array_equal(np.diff(middle), 1)
+    shifts.add(int(middle[0]) - 16)
+  assert min(shifts) < -3 and max(shifts) > 3
+  assert min(shifts) >= -8 and max(shifts) <= 8
+
+
+@pytest.mark.parametrize('name', ['mixup_alpha', 'cutmix_alpha'])
+def test_mixing_keeps_each_images_share_in_the_target(name):
+  config = types.AugmentConfig(**{name: 1.0})
+  levels = np.arange(4, dtype=np.float32)
+  images = levels[:, None, None, None] * np.ones((1, 16, 16, 3), np.float32)
+  targets = np.eye(4, dtype=np.float32)
+  mixed, soft = transforms.mix(tf.constant(images), targets, config, [5, 6])
+  soft = soft.numpy()
+  np.testing.assert_allclose(soft.sum(-1), 1, atol=1e-6)
+  assert 0 < soft[0, 0] < 1
+  # An image is a constant, its own index: the mean is the shares' mean.
+  means = mixed.numpy().mean((1, 2, 3))
+  np.testing.assert_allclose(means, soft @ levels, atol=1e-5)
+
+
+def test_beta_draws_have_the_distributions_moments():
+  draws = np.array(
+    [transforms._stateless_beta(0.4, [1, i]).numpy() for i in range(2000)]
+  )
+  # Beta(a, a): mean 1/2, variance 1 / (4 (2 a + 1)).
+  assert abs(draws.mean() - 0.5) < 0.03
+  assert abs(draws.var() - 1 / (4 * 1.8)) < 0.01

@@ -1,0 +1,57 @@
+import math
+
+import numpy as np
+import pytest
+
+from tfcompress.core import types
+from tfcompress.training import schedules
+
+
+def test_learning_rate_by_hand():
+  config = types.OptimizerConfig(learning_rate=0.4, warmup_epochs=2)
+  rate = schedules.learning_rate(config, steps_per_epoch=10, epochs=12)
+  got = [float(rate(step)) for step in (0, 5, 10, 20, 70, 120)]
+  half = 0.4 * 0.5 * (1 + math.cos(math.pi / 2))
+  np.testing.assert_allclose(got, [0, 0.1, 0.2, 0.4, half, 0], atol=1e-6)
+
+
+def test_no_warmup_starts_at_the_peak():
+  config = types.OptimizerConfig(learning_rate=0.4, warmup_epochs=0)
+  rate = schedules.learning_rate(config, steps_per_epoch=10, epochs=2)
+  assert float(rate(0)) == pytest.approx(0.4)
+  assert float(rate(20)) == pytest.approx(0)
+
+
+@pytest.mark.parametrize('total_steps', [3, 40, 1234])
+@pytest.mark.parametrize('schedule', types.PruningSchedule)
+def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
+  config = types.PruneConfig(
+    schedule=schedule, target_sparsity=0.7, begin=0.25, end=0.75
+  )
+  pruning = schedules.pruning(config, total_steps)
+  updates = []
+  for step in range(total_steps):
+    due, sparsity = pruning(step)
+    if bool(due):
+      updates.append((step, float(sparsity)))
+  assert updates[0][0] == round(0.25 * total_steps)
+  assert updates[-1][1] == pytest.approx(0.7)
+  assert updates[-1][0] <= 0.75 * total_steps + 1
+  values = [value for _, value in updates]
+  assert values == sorted(values)
+
+
+def test_only_kernels_decay():
+  import tensorflow as tf
+
+  config = types.OptimizerConfig(
+    learning_rate=0.5, warmup_epochs=0, weight_decay=0.1, clip_norm=0
+  )
+  optimizer = schedules.optimizer(config, steps_per_epoch=10, epochs=10)
+  kernel = tf.Variable([2.0], name='conv/kernel')
+  gamma = tf.Variable([2.0], name='conv_bn/gamma')
+  optimizer.build([kernel, gamma])
+  zero = tf.constant([0.0])
+  optimizer.apply_gradients([(zero, kernel), (zero, gamma)])
+  assert float(kernel[0]) == pytest.approx(2 * (1 - 0.5 * 0.1))
+  assert float(gamma[0]) == 2
