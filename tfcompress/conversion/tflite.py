@@ -36,8 +36,9 @@ def convert(
   if recipe.calibrated:
     if representative is None or not len(representative):
       raise ValueError(f'variant {variant.value} needs representative images')
+    images = _with_full_range(representative)
     converter.representative_dataset = lambda: (
-      [image[None].astype(np.float32)] for image in representative
+      [image[None].astype(np.float32)] for image in images
     )
     converter.inference_input_type = tf.as_dtype(dtype.value)
     converter.inference_output_type = tf.as_dtype(dtype.value)
@@ -49,3 +50,15 @@ def _with_batch_one(model: tf_keras.Model) -> tf_keras.Model:
     batch_shape=(1, *model.input_shape[1:]), name=model.input_names[0]
   )
   return tf_keras.Model(image, model(image, training=False))
+
+
+def _with_full_range(images: np.ndarray) -> np.ndarray:
+  """Makes one pixel of the first image black and one white.
+
+  The input's range is then 0..255, its scale one and its zero point zero: pixels
+  pass into a uint8 input as they are.
+  """
+  images = images.copy()
+  images[0, 0, 0] = 0
+  images[0, -1, -1] = 255
+  return images

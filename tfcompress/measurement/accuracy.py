@@ -86,11 +86,11 @@ def wilson_interval(
 
 
 def _open(config: types.MeasureConfig) -> list[interface.Backend]:
-  """One backend a core, of one thread each, where the runtime is LiteRT's."""
+  """One backend a core, of one thread each; TensorFlow uses all by itself."""
   runtime = load.runtime_of(config.model, config.runtime)
-  cores = len(os.sched_getaffinity(0))
   if runtime is types.Runtime.TENSORFLOW:
-    return [load.open_model(config.model, runtime, cores)]
+    return [load.open_model(config.model, runtime)]
+  cores = len(os.sched_getaffinity(0))
   return [load.open_model(config.model, runtime, 1) for _ in range(cores)]
 
 

@@ -13,7 +13,7 @@ _IDENTIFIER = b'TFL3'  # bytes 4 to 8 of every .tflite
 class LiteRtCpu:
   """An interpreter of one `.tflite`."""
 
-  def __init__(self, path: str, num_threads: int):
+  def __init__(self, path: str, num_threads: int | None):
     """Opens a file.
 
     Raises:
@@ -29,7 +29,7 @@ class LiteRtCpu:
       self._interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
       raise ValueError(f'{path}: LiteRT cannot open it ({error})') from error
-    self._num_threads = num_threads
+    self._num_threads = num_threads or 1
     self.inputs = _infos(self._interpreter.get_input_details())
     self.outputs = _infos(self._interpreter.get_output_details())
     self._input = self._interpreter.get_input_details()[0]['index']

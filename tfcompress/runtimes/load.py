@@ -46,9 +46,16 @@ def runtime_of(path: str, wanted: types.Runtime | None) -> types.Runtime:
 
 
 def open_model(
-  path: str, runtime: types.Runtime | None = None, num_threads: int = 1
+  path: str,
+  runtime: types.Runtime | None = None,
+  num_threads: int | None = None,
 ) -> interface.Backend:
   """Opens a model file or folder.
+
+  Args:
+    path: a file, an artifact or export folder, or a SavedModel folder.
+    runtime: None takes the one made for the format.
+    num_threads: of one inference; None takes the runtime's default.
 
   Raises:
     ValueError: no model there, or one that the runtime cannot run.

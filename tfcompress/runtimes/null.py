@@ -8,9 +8,9 @@ from tfcompress.core import types
 class Null:
   """Takes one uint8 image and returns zeros."""
 
-  def __init__(self, path: str, num_threads: int):
+  def __init__(self, path: str, num_threads: int | None):
     del path
-    self._num_threads = num_threads
+    self._num_threads = num_threads or 1
     self.inputs = (types.TensorInfo('image', (1, 224, 224, 3), 'uint8'),)
     self.outputs = (types.TensorInfo('output', (1, 100), 'float32'),)
 

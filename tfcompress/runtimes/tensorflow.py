@@ -1,5 +1,6 @@
 """TensorFlow: `.keras` and `.h5` files and SavedModel folders, in float32."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -13,19 +14,19 @@ _SIGNATURE = 'serving_default'
 class TensorFlow:
   """A model as one traced function."""
 
-  def __init__(self, path: str, num_threads: int):
+  def __init__(self, path: str, num_threads: int | None):
     """Opens a file or folder.
 
     Args:
       path: a `.keras` or `.h5` file or a SavedModel folder.
-      num_threads: threads within an operator. TensorFlow takes it once a
-        process, before it computes anything.
+      num_threads: threads within an operator, which TensorFlow takes once a
+        process, before it computes anything; None leaves it alone.
 
     Raises:
       ValueError: nothing that TensorFlow or Keras can open.
     """
-    _set_threads(num_threads)
-    self._num_threads = num_threads
+    if num_threads is not None:
+      _set_threads(num_threads)
     if pathlib.Path(path).is_dir():
       self._function, self.inputs, self.outputs = _saved_model(path)
     else:
@@ -39,7 +40,7 @@ class TensorFlow:
       name=types.Runtime.TENSORFLOW.value,
       version=tf.__version__,
       device=environment.cpu_name(),
-      num_threads=self._num_threads,
+      num_threads=_threads(),
       fully_delegated=None,
     )
 
@@ -51,8 +52,21 @@ def _set_threads(num_threads: int) -> None:
   threading = tf.config.threading
   if threading.get_intra_op_parallelism_threads() == num_threads:
     return
-  threading.set_intra_op_parallelism_threads(num_threads)
-  threading.set_inter_op_parallelism_threads(1)
+  try:
+    threading.set_intra_op_parallelism_threads(num_threads)
+    threading.set_inter_op_parallelism_threads(1)
+  except RuntimeError as error:
+    raise ValueError(
+      f'TensorFlow already runs on {_threads()} threads in this process; open '
+      f'the model in a fresh process to run it on {num_threads}'
+    ) from error
+
+
+def _threads() -> int:
+  """Threads within an operator; TensorFlow's 0 stands for every core."""
+  return tf.config.threading.get_intra_op_parallelism_threads() or len(
+    os.sched_getaffinity(0)
+  )
 
 
 def _keras_model(path: str):

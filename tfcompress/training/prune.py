@@ -16,7 +16,8 @@ def prepare(
   """Returns the network with every kernel behind a mask that grows."""
   schedule = schedules.pruning(config.prune, total_steps)
   masked = tf_keras.models.clone_model(
-    heads.with_logits(network), clone_function=lambda layer: _masked(layer, schedule)
+    heads.with_logits(network),
+    clone_function=lambda layer: _masked(layer, schedule),
   )
   return trainee.Trainee(
     model=masked,

@@ -1,0 +1,206 @@
+"""Every variant: an artifact in, a checked export out."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from ai_edge_litert import interpreter as litert
+
+from tfcompress.conversion import parity, run, variants
+from tfcompress.core import records, types
+from tfcompress.models import io
+
+
+def config(baseline, output_dir, **kwargs) -> types.ExportConfig:
+  defaults = {'calibration_examples': 6, 'min_agreement_percent': 50}
+  return types.ExportConfig(
+    artifact=baseline, output_dir=str(output_dir), **(defaults | kwargs)
+  )
+
+
+def weight_dtypes(path: str) -> set[str]:
+  """The dtypes of all convolution weights in a file, by their 4-D shape."""
+  interpreter = litert.Interpreter(
+    path,
+    experimental_op_resolver_type=(
+      litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    ),
+  )
+  return {
+    np.dtype(detail['dtype']).name
+    for detail in interpreter.get_tensor_details()
+    if len(detail['shape']) == 4
+    and detail['shape'][1] in (3, 7)
+    and detail['shape'][1] == detail['shape'][2]
+  }
+
+
+@pytest.mark.parametrize(
+  ('variant', 'weights', 'io_dtype'),
+  [
+    (types.Variant.FLOAT32, 'float32', 'float32'),
+    (types.Variant.FLOAT16, 'float16', 'float32'),
+    (types.Variant.DYNAMIC, 'int8', 'float32'),
+    (types.Variant.INT8, 'int8', 'uint8'),
+  ],
+)
+def test_a_variant_has_the_numbers_its_name_says(
+  variant, weights, io_dtype, exported
+):
+  path = f'{exported[variant]}/model.tflite'
+  interpreter = litert.Interpreter(path)
+  for detail in (
+    *interpreter.get_input_details(),
+    *interpreter.get_output_details(),
+  ):
+    assert np.dtype(detail['dtype']).name == io_dtype
+  assert interpreter.get_input_details()[0]['shape'].tolist() == [1, 48, 48, 3]
+  assert interpreter.get_output_details()[0]['shape'].tolist() == [1, 3]
+  assert weights in weight_dtypes(path)
+
+
+def test_full_int8_holds_no_float(exported):
+  path = f'{exported[types.Variant.INT8]}/model.tflite'
+  interpreter = litert.Interpreter(
+    path,
+    experimental_op_resolver_type=(
+      litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    ),
+  )
+  kinds = {
+    np.dtype(detail['dtype']).name
+    for detail in interpreter.get_tensor_details()
+  }
+  assert kinds <= {'int8', 'uint8', 'int32'}
+
+
+@pytest.mark.parametrize('io_dtype', types.IoDtype)
+def test_int8_input_and_output_dtypes(io_dtype, baseline, tmp_path):
+  run.run(config(baseline, tmp_path, io_dtype=io_dtype))
+  interpreter = litert.Interpreter(str(tmp_path / 'model.tflite'))
+  (inputs,), (outputs,) = (
+    interpreter.get_input_details(),
+    interpreter.get_output_details(),
+  )
+  assert np.dtype(inputs['dtype']).name == io_dtype.value
+  assert np.dtype(outputs['dtype']).name == io_dtype.value
+  metadata = json.loads((tmp_path / 'metadata.json').read_text())
+  assert metadata['tfcompress']['io_dtype'] == io_dtype.value
+
+
+def test_the_uint8_input_takes_pixels_as_they_are(exported):
+  path = f'{exported[types.Variant.INT8]}/model.tflite'
+  (inputs,) = litert.Interpreter(path).get_input_details()
+  scale, zero_point = inputs['quantization']
+  assert (scale, zero_point) == (1, 0)
+
+
+def test_metadata_and_architecture_by_hand(baseline, tmp_path):
+  spec = records.read_manifest(baseline).model
+  folder = tmp_path / 'out'
+  run.run(config(baseline, folder, variant=types.Variant.FLOAT32))
+  metadata = json.loads((folder / 'metadata.json').read_text())
+  assert set(metadata) == {'username', 'teamname', 'model_format', 'tfcompress'}
+  assert metadata['model_format'] == 'tflite'
+  ours = metadata['tfcompress']
+  assert ours['class_names'] == ['blue', 'green', 'red']
+  assert ours['input_scaling'] == 'raw'
+  assert ours['sha256'] == records.sha256(folder / 'model.tflite')
+  assert ours['parent']['path'] == baseline
+  assert ours['parity']['agreement_percent'] == 100
+  assert ours['parity']['snr_db'] > 60
+  architecture = json.loads((folder / 'architecture.json').read_text())
+  assert architecture['model_type'] == 'ResNet-18'
+  assert architecture['input_shape'] == [1, 48, 48, 3]
+  assert architecture['output_shape'] == [1, 3]
+  assert architecture['compression_steps'] == ['baseline', 'float32']
+  layers = {layer['name']: layer for layer in architecture['layers']}
+  assert len(layers) == 21
+  assert layers['stem_conv'] == {
+    'name': 'stem_conv',
+    'type': 'Conv2D',
+    'in_channels': 3,
+    'out_channels': spec.channels['stem_conv'],
+    'kernel_size': [7, 7],
+    'strides': [2, 2],
+  }
+  assert layers['logits']['in_channels'] == 64
+  assert layers['logits']['kernel_size'] == []
+
+
+def test_a_file_too_far_from_its_parent_is_not_written(baseline, tmp_path):
+  folder = tmp_path / 'out'
+  with pytest.raises(ValueError, match='expected at least 300 dB; nothing was'):
+    run.run(config(baseline, folder, min_snr_db=300))
+  assert list(folder.iterdir()) == []
+
+
+def test_a_float_variant_with_an_integer_input_is_refused(baseline, tmp_path):
+  wrong = config(
+    baseline,
+    tmp_path / 'out',
+    variant=types.Variant.DYNAMIC,
+    io_dtype=types.IoDtype.INT8,
+  )
+  with pytest.raises(ValueError, match='contradicts --variant=dynamic'):
+    run.run(wrong)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_submission_must_keep_the_challenges_interface(baseline, tmp_path):
+  wrong = config(baseline, tmp_path / 'out', username='ada')
+  with pytest.raises(ValueError, match='48x48 images and 3 classes'):
+    run.run(wrong)
+
+
+def test_parity_by_hand():
+  parent = np.array([[0.8, 0.2], [0.4, 0.6]], np.float32)
+  file = np.array([[0.7, 0.3], [0.6, 0.4]], np.float32)
+  result = parity.compare(parent, file, np.array([0, 1]))
+  assert result.agreement_percent == 50
+  signal, noise = 0.64 + 0.04 + 0.16 + 0.36, 4 * 0.01 + 0.06
+  noise = 0.01 + 0.01 + 0.04 + 0.04
+  assert result.snr_db == pytest.approx(10 * np.log10(signal / noise), abs=1e-4)
+  assert result.parent_top1_percent == 100
+  assert result.file_top1_percent == 50
+
+
+def test_disagreement_is_refused():
+  result = parity.compare(
+    np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]]), np.array([0])
+  )
+  with pytest.raises(ValueError, match="parent's top-1 on 0.0 % of 1 held-out"):
+    parity.require(result, types.ExportConfig(artifact='a', output_dir='b'))
+
+
+def test_every_variant_has_a_recipe_and_a_line_in_the_table():
+  assert set(variants.RECIPES) == set(types.Variant)
+  for variant in types.Variant:
+    assert f'| {variant.value} |' in variants.__doc__
+
+
+def test_zeros_of_a_pruned_parent_reach_the_file(baseline, tmp_path):
+  """Magnitude zeros stay zeros in symmetric int8 weights."""
+  model, manifest = io.load(baseline)
+  for layer in model.layers:
+    if hasattr(layer, 'kernel'):
+      kernel = layer.kernel.numpy()
+      kernel[..., ::2] = 0
+      layer.kernel.assign(kernel)
+  pruned = tmp_path / 'pruned'
+  pruned.mkdir()
+  sparsity = io.sparsity(model)
+  io.save(str(pruned), model, dataclasses.replace(manifest, sparsity=sparsity))
+  run.run(
+    config(str(pruned), tmp_path / 'out', min_agreement_percent=0, min_snr_db=0)
+  )
+  from tfcompress.measurement import size
+
+  record = size.measure(str(tmp_path / 'out'))
+  share = record.nonzero_parameters / record.parameters
+  assert 0.45 < share < 0.56
+  architecture = pathlib.Path(tmp_path / 'out' / 'architecture.json')
+  rate = json.loads(architecture.read_text())['pruning_rate']
+  assert rate == pytest.approx(0.5, abs=0.01)

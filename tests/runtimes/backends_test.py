@@ -1,0 +1,148 @@
+"""One suite over every backend, and the numbers on both sides of it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcompress.core import types
+from tfcompress.models import io
+from tfcompress.runtimes import interface, load
+
+IMAGES = np.random.RandomState(0).randint(0, 256, (3, 48, 48, 3), np.uint8)
+
+
+@pytest.fixture(scope='session')
+def paths(baseline, exported, tmp_path_factory) -> dict[str, str]:
+  """One model in every format."""
+  root = tmp_path_factory.mktemp('formats')
+  model, _ = io.load(baseline)
+  model.save(root / 'model.h5')
+  model.save(root / 'model.keras')
+  tf.saved_model.save(model, str(root / 'saved'))
+  return {
+    'artifact': baseline,
+    'keras': str(root / 'model.keras'),
+    'h5': str(root / 'model.h5'),
+    'saved_model': str(root / 'saved'),
+    'export': exported[types.Variant.FLOAT32],
+    'tflite': exported[types.Variant.FLOAT32] + '/model.tflite',
+    'int8': exported[types.Variant.INT8],
+  }
+
+
+FORMATS = ['artifact', 'keras', 'h5', 'saved_model', 'export', 'tflite', 'int8']
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_every_format_gives_the_parents_probabilities(name, paths, baseline):
+  backend = load.open_model(paths[name])
+  assert interface.image_size(backend, name) == 48
+  encoded = interface.encode(IMAGES, backend.inputs[0], types.Normalization.RAW)
+  raw = np.concatenate([backend.predict(one[None]) for one in encoded])
+  got = interface.decode(raw, backend.outputs[0])
+  backend.close()
+  expected = io.load(baseline)[0].predict(IMAGES.astype(np.float32), verbose=0)
+  assert got.dtype == np.float32
+  np.testing.assert_allclose(
+    got, expected, atol=0.1 if name == 'int8' else 1e-4
+  )
+
+
+@pytest.mark.parametrize('name', ['tflite', 'keras', 'int8'])
+def test_a_batch_gives_what_single_images_give(name, paths):
+  backend = load.open_model(paths[name])
+  encoded = interface.encode(IMAGES, backend.inputs[0], types.Normalization.RAW)
+  together = backend.predict(encoded)
+  alone = np.concatenate([backend.predict(one[None]) for one in encoded])
+  np.testing.assert_allclose(
+    together.astype(np.float64), alone.astype(np.float64), atol=1e-5
+  )
+
+
+def test_info_says_what_runs(paths):
+  backend = load.open_model(paths['tflite'], num_threads=2)
+  info = backend.info()
+  assert (info.name, info.num_threads) == ('litert_cpu', 2)
+  assert backend.inputs[0].shape == (1, 48, 48, 3)
+  with pytest.raises(ValueError, match='in a fresh process to run it on 7'):
+    load.open_model(paths['keras'], num_threads=7)
+  null = load.open_model(paths['tflite'], types.Runtime.NULL)
+  assert null.predict(IMAGES).shape == (3, 100)
+
+
+def test_encoding_by_hand():
+  pixels = np.array([0, 100, 255], np.uint8).reshape(1, 1, 1, 3)
+  info = lambda dtype, scale=None, zero=None: types.TensorInfo(
+    'x', (1, 1, 1, 3), dtype, scale, zero
+  )
+  encode = lambda *args: interface.encode(pixels, *args).ravel().tolist()
+  raw, unit = types.Normalization.RAW, types.Normalization.UNIT
+  assert encode(info('uint8', 1.0, 0), raw) == [0, 100, 255]
+  assert encode(info('int8', 1.0, -128), raw) == [-128, -28, 127]
+  assert encode(info('uint8', 1 / 255, 0), unit) == [0, 100, 255]
+  np.testing.assert_allclose(
+    encode(info('float32'), types.Normalization.IMAGENET),
+    [-0.485 / 0.229, (100 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225],
+    rtol=1e-6,
+  )
+
+
+def test_decoding_by_hand():
+  info = types.TensorInfo('y', (1, 2), 'uint8', 1 / 256, 0)
+  raw = np.array([[0, 128]], np.uint8)
+  np.testing.assert_allclose(interface.decode(raw, info), [[0, 0.5]])
+
+
+def spoil(tmp_path, name: str, content: bytes) -> str:
+  path = tmp_path / name
+  path.write_bytes(content)
+  return str(path)
+
+
+@pytest.mark.parametrize(
+  ('name', 'content', 'message'),
+  [
+    ('a.tflite', b'', 'the file is empty'),
+    ('a.tflite', b'some text, no model', 'not a .tflite file'),
+    ('a.keras', b'some text', 'not a .keras file'),
+    ('a.h5', b'some text', 'not a whole Keras model'),
+    ('a.txt', b'some text', 'unknown format; expected .tflite'),
+  ],
+)
+def test_files_that_are_no_models(name, content, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    load.open_model(spoil(tmp_path, name, content))
+
+
+def test_folders_that_are_no_models(tmp_path):
+  with pytest.raises(ValueError, match='so no model'):
+    load.open_model(str(tmp_path))
+  with pytest.raises(ValueError, match='no such model file or folder'):
+    load.open_model(str(tmp_path / 'nowhere'))
+
+
+def test_a_runtime_that_does_not_open_the_format(paths):
+  with pytest.raises(ValueError, match='use --runtime=litert_cpu'):
+    load.open_model(paths['tflite'], types.Runtime.TENSORFLOW)
+
+
+def test_a_model_that_takes_no_image(tmp_path):
+  import tf_keras
+
+  vector = tf_keras.Input((8,))
+  model = tf_keras.Model(vector, tf_keras.layers.Dense(3)(vector))
+  model.save(tmp_path / 'vector.keras')
+  backend = load.open_model(str(tmp_path / 'vector.keras'))
+  with pytest.raises(ValueError, match='expected one RGB image'):
+    interface.image_size(backend, 'vector.keras')
+
+
+def test_metadata_is_believed_only_for_its_own_model(exported, tmp_path):
+  import shutil
+
+  folder = tmp_path / 'copy'
+  shutil.copytree(exported[types.Variant.INT8], folder)
+  assert load.metadata_of(str(folder))['input_scaling'] == 'raw'
+  with (folder / 'model.tflite').open('ab') as file:
+    file.write(b'\0')
+  assert load.metadata_of(str(folder)) == {}
