@@ -4,14 +4,13 @@ Only this module and the command-line modules know absl. A flag belongs to the
 command that calls a `define_*` function.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Callable
 
 from absl import flags
 
-from tfcompress.core import types
+from tfcompress.core import native_logs, types
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
@@ -42,9 +41,7 @@ def run(main: Callable[[], None], usage: str) -> None:
     main: reads FLAGS.
     usage: the text above the flags that --help shows.
   """
-  # TensorFlow reads these when it is imported, which is later.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  native_logs.silence()
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   flags.DEFINE_flag(_Help(usage))
   try:

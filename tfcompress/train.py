@@ -376,13 +376,14 @@ def _train_first(role: str, artifact: str) -> None:
 
 def _train() -> None:
   config = _config()
+  flags_text = cli_flags.as_flagfile()  # Before libraries add flags of theirs.
   if config.parent:
     _train_first('parent', config.parent)
   if config.distill:
     _train_first('teacher', config.distill.teacher)
   from tfcompress.training import run
 
-  manifest = run.run(config, cli_flags.as_flagfile())
+  manifest = run.run(config, flags_text)
   print(
     f'{config.output_dir}: top-1 {manifest.metrics["top1_percent"]:.2f} %, '
     f'top-5 {manifest.metrics["top5_percent"]:.2f} % on the validation split, '

@@ -1,5 +1,7 @@
 """From a tf_keras model to the bytes of a `.tflite`."""
 
+import warnings
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -42,7 +44,10 @@ def convert(
     )
     converter.inference_input_type = tf.as_dtype(dtype.value)
     converter.inference_output_type = tf.as_dtype(dtype.value)
-  return converter.convert()
+  with warnings.catch_warnings():
+    # The converter asks for the ranges that calibration is about to find.
+    warnings.filterwarnings('ignore', 'Statistics for quantized inputs')
+    return converter.convert()
 
 
 def _with_batch_one(model: tf_keras.Model) -> tf_keras.Model:

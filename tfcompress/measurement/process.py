@@ -5,6 +5,8 @@ import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from tfcompress.core import native_logs
+
 
 def in_fresh_process(function: Callable, *arguments):
   """Returns `function(*arguments)` as a new process computes it.
@@ -37,6 +39,7 @@ def in_fresh_process(function: Callable, *arguments):
 
 
 def _call(sender: Connection, function: Callable, arguments: tuple) -> None:
+  native_logs.silence()
   try:
     sender.send((function(*arguments), None))
   except (ValueError, OSError) as error:

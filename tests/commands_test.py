@@ -1,0 +1,255 @@
+"""The commands as a person runs them: real processes, real files."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests import conftest
+from tfcompress.core import records, types
+from tfcompress.models import io
+
+ROOT = pathlib.Path(__file__).parents[1]
+COMMANDS = ('train', 'export', 'evaluate')
+FLAGFILES = sorted((ROOT / 'flags').rglob('*.cfg'))
+TINY = (
+  '--width_multiplier=0.125',
+  '--input_size=48',
+  '--internal_size=32',
+  '--batch_size=6',
+  '--epochs=2',
+  '--crop=pad_and_crop',
+  '--deterministic',
+)
+
+
+def run(command: str, *arguments: str, cwd=ROOT):
+  environment = os.environ | {'PYTHONPATH': str(ROOT)}
+  del environment['TF_CPP_MIN_LOG_LEVEL']
+  return subprocess.run(
+    [sys.executable, '-m', f'tfcompress.{command}', *arguments],
+    capture_output=True,
+    text=True,
+    cwd=cwd,
+    env=environment,
+    check=False,
+  )
+
+
+def error_of(result) -> str:
+  """The one line that a refused command ends on."""
+  assert result.returncode == 1, result.stderr
+  assert 'Traceback' not in result.stderr
+  lines = [line for line in result.stderr.splitlines() if line.strip()]
+  assert len(lines) == 1 and lines[0].startswith('error: '), result.stderr
+  return lines[0]
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_shows_the_flags_without_tensorflow(command):
+  code = (
+    'import sys, runpy\n'
+    'sys.argv = ["x", "--help"]\n'
+    'try: runpy.run_module("tfcompress.' + command + '", None, "__main__")\n'
+    'except SystemExit as end: code = end.code\n'
+    'heavy = {"tensorflow", "tf_keras", "numpy"} & set(sys.modules)\n'
+    'print(code, heavy)\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    check=True,
+  )
+  assert result.stdout.splitlines()[-1] == '0 set()'
+  assert '--dataset' in result.stdout
+  assert f'python -m tfcompress.{command}' in result.stdout
+
+
+@pytest.mark.parametrize(
+  'path', FLAGFILES, ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_every_flagfile_belongs_to_the_command_it_names(path):
+  first = path.read_text().splitlines()[0]
+  command = re.match(r'# For tfcompress\.(\w+)', first)[1]
+  check = '_define' if path.name in ('common.cfg', 'synthetic100.cfg') else ''
+  code = (
+    f'from tfcompress import {command} as c\n'
+    f'c.FLAGS(["x", "--flagfile={path}"])\n'
+    + ('' if check or command == 'evaluate' else 'print(c._config())\n')
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+  ('command', 'arguments', 'message'),
+  [
+    ('train', '', '--stage is missing'),
+    ('train', '--flagfile=flags/kb.cfg', 'flags/kb.cfg'),
+    ('train', '--stge=kd', 'stge'),
+    ('train', '--stage=baselin', 'baseline'),
+    ('train', 'kd', "unexpected argument 'kd'"),
+    ('train', '--stage=kd --output_dir=x', 'needs --teacher'),
+    ('train', '--stage=prune --output_dir=x', 'needs --parent'),
+    (
+      'train',
+      '--stage=kd --teacher=runs/no --output_dir=x',
+      'no such artifact',
+    ),
+    ('train', '--stage=prune --parent=no --output_dir=x', 'flags/no.cfg'),
+    ('train', '--stage=baseline --output_dir=x --alpha=1', 'for --stage=kd'),
+    (
+      'train',
+      '--stage=prune --output_dir=x --parent=y --depth=34',
+      '--depth contradicts --parent',
+    ),
+    (
+      'train',
+      '--stage=baseline --output_dir=x --mixup_alpha=1 --cutmix_alpha=1',
+      'give one of them',
+    ),
+    (
+      'train',
+      '--stage=prune --parent=y --output_dir=x --prune_begin=.9',
+      'must be below --prune_end',
+    ),
+    (
+      'train',
+      '--stage=prune --parent=x --output_dir=x',
+      'the same folder',
+    ),
+    ('train', '--stage=baseline --output_dir=x --depth=19', '19'),
+    ('train', '--stage=baseline --output_dir=x --epochs=0', 'epochs'),
+    ('export', '--output_dir=x', '--artifact is missing'),
+    ('export', '--artifact=runs/no --output_dir=x', 'no such artifact folder'),
+    ('evaluate', '', '--model is missing'),
+    ('evaluate', '--model=no.tflite', 'no such model file'),
+    ('evaluate', '--model=README.md', 'unknown format'),
+    ('evaluate', '--model=setup.cfg --parts=sise', "'sise' is none of"),
+  ],
+)
+def test_wrong_flags_are_one_line(command, arguments, message, tmp_path):
+  shutil.copytree(ROOT / 'flags', tmp_path / 'flags')
+  for name in ('README.md', 'setup.cfg'):
+    shutil.copy(ROOT / name, tmp_path)
+  before = sorted(tmp_path.rglob('*'))
+  error = error_of(run(command, *arguments.split(), cwd=tmp_path))
+  assert message in error
+  assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_a_wrong_dataset_is_one_line_and_leaves_nothing_behind(tmp_path):
+  target = tmp_path / 'run'
+  arguments = ('--stage=baseline', f'--output_dir={target}')
+  result = run('train', *arguments, '--dataset=folder:nowhere')
+  assert 'no such folder nowhere' in error_of(result)
+  assert not list(target.iterdir())
+
+
+def test_a_text_file_named_tflite_is_one_line(tmp_path):
+  (tmp_path / 'model.tflite').write_text('no model, but some text')
+  result = run('evaluate', f'--model={tmp_path}/model.tflite')
+  assert 'not a .tflite file' in error_of(result)
+
+
+def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
+  """Teacher by its flagfile, student, int8 export, measurement, record."""
+  flags = tmp_path / 'flags'
+  flags.mkdir()
+  tiny = '\n'.join(TINY)
+  (flags / 'teacher.cfg').write_text(f'--stage=baseline\n{tiny}\n')
+  dataset = f'--dataset=folder:{folder}'
+  trained = run(
+    'train', *TINY, dataset, '--stage=kd', '--teacher=runs/teacher',
+    '--output_dir=runs/kd', cwd=tmp_path,
+  )  # fmt: skip
+  assert trained.returncode == 0, trained.stderr
+  assert 'runs/teacher is not there yet: training it with' in trained.stdout
+  teacher = records.read_manifest(tmp_path / 'runs' / 'teacher')
+  manifest = records.read_manifest(tmp_path / 'runs' / 'kd')
+  assert manifest.parents[0].path == 'runs/teacher'
+  assert teacher.data == manifest.data
+
+  again = run('train', '--flagfile=runs/kd/flags.cfg', cwd=tmp_path)
+  assert 'runs/kd is there already' in again.stdout, again.stderr
+
+  exported = run(
+    'export', '--artifact=runs/kd', '--output_dir=exported/kd',
+    '--calibration_examples=9', '--min_agreement_percent=0',
+    '--min_snr_db=0', cwd=tmp_path,
+  )  # fmt: skip
+  assert exported.returncode == 0, exported.stderr
+  assert exported.stderr == ''
+
+  measured = run(
+    'evaluate', '--model=exported/kd', '--baseline=measured', '--runs=10',
+    '--output_file=results.json', cwd=tmp_path,
+  )  # fmt: skip
+  assert measured.returncode == 0, measured.stderr
+  record = records.from_json(
+    types.Measurement, json.loads((tmp_path / 'results.json').read_text())
+  )
+  assert record.accuracy.num_examples == 12
+  assert record.score.baseline.source.startswith('runs/teacher as float32')
+  size = (tmp_path / 'exported' / 'kd' / 'model.tflite').stat().st_size
+  assert record.size.bytes == size
+  by_hand = 0.3 * record.score.size + 0.3 * record.score.latency
+  by_hand += 0.4 * record.score.accuracy
+  assert record.score.final == pytest.approx(by_hand)
+  assert f'{record.score.final:.3f}' in measured.stdout
+
+  scored = run(
+    'evaluate', '--model=exported/kd', '--parts=size', '--runs=10',
+    '--baseline=results.json', '--baseline_size=1', cwd=tmp_path,
+  )  # fmt: skip
+  ratio = 1 / (size / 2**20)
+  assert f'{ratio:.1f} x smaller' in scored.stdout, scored.stderr
+  assert 'by flag: size_mib' in scored.stdout
+
+
+def test_a_killed_run_ends_with_the_same_weights(tmp_path):
+  """kill -9 in the middle of an epoch, then the same command again."""
+  images = conftest.write_folder(tmp_path / 'images', train=40)
+  command = [
+    sys.executable, '-m', 'tfcompress.train', *TINY, '--stage=baseline',
+    f'--dataset=folder:{images}', '--epochs=6',
+  ]  # fmt: skip
+  whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+  first = subprocess.run([*command, f'--output_dir={whole}'], cwd=ROOT)
+  assert first.returncode == 0
+  for epoch in (1, 3):
+    child = subprocess.Popen([*command, f'--output_dir={killed}'], cwd=ROOT)
+    wanted = killed / 'checkpoints' / f'ckpt-{epoch}.index'
+    while not wanted.exists():
+      assert child.poll() is None, 'the run ended before it could be killed'
+      time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+  assert not (killed / 'manifest.json').exists()
+  last = subprocess.run(
+    [*command, f'--output_dir={killed}'],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+  )
+  assert 'continuing after epoch' in last.stdout
+  for a, b in zip(
+    io.load(str(whole))[0].get_weights(), io.load(str(killed))[0].get_weights()
+  ):
+    np.testing.assert_array_equal(a, b)
