@@ -189,15 +189,15 @@ def test_a_teacher_may_be_a_keras_3_file_on_another_scale(config, tmp_path):
   distill = types.DistillConfig(
     teacher=path, teacher_scaling=types.Normalization.UNIT
   )
-  from tfcompress.training import distill as distill_lib
+  from tfcompress.training import teacher as teacher_lib
 
-  teacher = distill_lib.load_teacher(distill, ('a', 'b', 'c'), 'float32')
+  opened = teacher_lib.load(distill, ('a', 'b', 'c'), 'float32')
   images = np.full((2, 20, 20, 3), 51, np.float32)
-  logits = teacher.logits(images).numpy()
+  logits = opened.logits(images).numpy()
   expected = np.log(np.array(model(images / 255)))
   np.testing.assert_allclose(logits, expected, atol=1e-5)
   with pytest.raises(ValueError, match='a teacher of 3 classes, expected the'):
-    distill_lib.load_teacher(distill, ('a', 'b'), 'float32')
+    teacher_lib.load(distill, ('a', 'b'), 'float32')
 
 
 def test_too_few_images_for_a_batch(config):

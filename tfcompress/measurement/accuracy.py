@@ -36,13 +36,13 @@ def measure(
   )
   scaling = config.input_scaling or types.Normalization.RAW
   with pipelines.naming_corrupt_images(source):
-    ranks = _ranks(backends, batches.as_numpy_iterator(), scaling)
+    found = ranks(backends, batches.as_numpy_iterator(), scaling)
   for backend in backends:
     backend.close()
-  return summarize(ranks), types.DatasetRecord(
+  return summarize(found), types.DatasetRecord(
     name=source.name,
     split=types.Split.VALIDATION.value,
-    num_examples=len(ranks),
+    num_examples=len(found),
     transform=config.data.transform.value,
     input_scaling=scaling.value,
     skipped_examples=source.skipped_examples[types.Split.VALIDATION],
@@ -104,7 +104,7 @@ def _require_outputs(backend, source: sources.Source, path: str) -> None:
     )
 
 
-def _ranks(backends, batches, scaling) -> np.ndarray:
+def ranks(backends, batches, scaling) -> np.ndarray:
   """Ranks of all examples; every backend takes batches as it gets free."""
   lock = threading.Lock()
 

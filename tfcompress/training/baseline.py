@@ -2,21 +2,17 @@
 
 import functools
 
-import tf_keras
-
-from tfcompress.core import types
 from tfcompress.models import heads
+from tfcompress.training import job as job_lib
 from tfcompress.training import losses, trainee
 
 
-def prepare(
-  network: tf_keras.Model, config: types.TrainConfig
-) -> trainee.Trainee:
+def prepare(job: job_lib.Job) -> trainee.Trainee:
   """Returns the network itself, to be trained on its logits."""
   return trainee.Trainee(
-    model=heads.with_logits(network),
-    network=lambda: network,
+    model=heads.with_logits(job.network),
+    network=lambda: job.network,
     loss=functools.partial(
-      losses.cross_entropy, label_smoothing=config.label_smoothing
+      losses.cross_entropy, label_smoothing=job.config.label_smoothing
     ),
   )

@@ -5,25 +5,23 @@ import functools
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from tfcompress.core import types
 from tfcompress.models import heads
+from tfcompress.training import job as job_lib
 from tfcompress.training import losses, schedules, trainee
 
 
-def prepare(
-  network: tf_keras.Model, config: types.TrainConfig, total_steps: int
-) -> trainee.Trainee:
+def prepare(job: job_lib.Job) -> trainee.Trainee:
   """Returns the network with every kernel behind a mask that grows."""
-  schedule = schedules.pruning(config.prune, total_steps)
+  schedule = schedules.pruning(job.config.prune, job.total_steps)
   masked = tf_keras.models.clone_model(
-    heads.with_logits(network),
+    heads.with_logits(job.network),
     clone_function=lambda layer: _masked(layer, schedule),
   )
   return trainee.Trainee(
     model=masked,
     network=lambda: tfmot.sparsity.keras.strip_pruning(masked),
     loss=functools.partial(
-      losses.cross_entropy, label_smoothing=config.label_smoothing
+      losses.cross_entropy, label_smoothing=job.config.label_smoothing
     ),
     callbacks=(tfmot.sparsity.keras.UpdatePruningStep(),),
   )

@@ -1,0 +1,326 @@
+"""The figures of scripts/benchmark, each a ratio measured in one run."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ['PYTHONPATH'] = str(ROOT)
+
+from tfcompress.core import native_logs  # noqa: E402
+
+native_logs.silence()
+
+import numpy as np  # noqa: E402
+
+from tfcompress.core import environment, types  # noqa: E402
+
+BATCH = 128
+STEM = 64
+COMMANDS = ('train', 'export', 'evaluate')
+
+
+def best_rate(step, images: int, rounds: int = 3, steps: int = 8) -> float:
+  """Images a second of the fastest of some rounds, after two warm-up steps."""
+  step(), step()
+  rates = []
+  for _ in range(rounds):
+    start = time.perf_counter()
+    for _ in range(steps):
+      step()
+    rates.append(steps * images / (time.perf_counter() - start))
+  return max(rates)
+
+
+def show(name: str, ratio: float, target: str, detail: str) -> None:
+  print(f'{name:<44} {ratio:6.2f}  ({target})  {detail}', flush=True)
+
+
+def specs() -> tuple[types.ModelSpec, types.ModelSpec]:
+  """Teacher and half-width student, at 64x64."""
+  return (
+    types.ModelSpec(internal_size=STEM),
+    types.ModelSpec(internal_size=STEM, width_multiplier=0.5),
+  )
+
+
+def distillation_rates() -> tuple[float, float]:
+  """Images a second of our distillation and of a plain float32 fit."""
+  import tensorflow as tf
+  import tf_keras
+
+  from tfcompress.models import heads, resnet
+  from tfcompress.training import device, distiller, losses, schedules
+
+  rng = np.random.RandomState(0)
+  images = tf.constant(rng.rand(BATCH, STEM, STEM, 3) * 255, tf.float32)
+  targets = tf.one_hot(rng.randint(0, 100, BATCH), 100)
+  batches = tf.data.Dataset.from_tensors((images, targets)).repeat()
+  teacher_spec, student_spec = (resnet.seen_at(s, STEM) for s in specs())
+
+  def rate(model) -> float:
+    # fit's own cost is in both: one call is one epoch of some steps.
+    run = lambda: model.fit(batches, steps_per_epoch=4, verbose=0)
+    return best_rate(run, 4 * BATCH, steps=2)
+
+  class Plain(tf_keras.Model):
+    """What everyone writes first: both models in float32, called in a step."""
+
+    def __init__(self):
+      super().__init__()
+      self.student = heads.with_logits(resnet.build(student_spec))
+      self.teacher = heads.with_logits(resnet.build(teacher_spec))
+      self.teacher.trainable = False
+
+    def train_step(self, data):
+      x, y = data
+      soft = self.teacher(x, training=False)
+      with tf.GradientTape() as tape:
+        logits = self.student(x, training=True)
+        hard = losses.cross_entropy(y, logits)
+        loss = 0.3 * hard + 0.7 * losses.distillation(logits, soft, 4.0)
+      variables = self.student.trainable_variables
+      self.optimizer.minimize(loss, variables, tape=tape)
+      return {'loss': loss}
+
+  plain = Plain()
+  plain.compile(
+    tf_keras.optimizers.SGD(
+      0.01, momentum=0.9, nesterov=True, jit_compile=False
+    )
+  )
+  policy = device.dtype_policy(types.MixedPrecision.AUTO)
+  teacher = heads.with_logits(resnet.build(teacher_spec, policy))
+  ours = distiller.Distiller(
+    heads.with_logits(resnet.build(student_spec, policy)),
+    lambda x: teacher(x, training=False),
+    types.DistillConfig(),
+  )
+  ours.compile(schedules.optimizer(types.OptimizerConfig(), 100, 10))
+  return rate(ours), rate(plain)
+
+
+def training() -> float:
+  """Distillation over a plain fit; returns our images a second."""
+  ours, plain = distillation_rates()
+  bfloat16 = environment.cpu_has_bfloat16()
+  show(
+    'distillation / plain float32 fit',
+    ours / plain,
+    'at least 1.5 with bfloat16 units',
+    f'{ours:.0f} / {plain:.0f} images/s, '
+    f'bfloat16 units: {"yes" if bfloat16 else "no"}',
+  )
+  return ours
+
+
+def pipeline(training_rate: float | None = None) -> None:
+  """The input pipeline alone over the training rate that it must feed."""
+  from tfcompress.data import pipelines, sources
+
+  training_rate = training_rate or distillation_rates()[0]
+  source = sources.load(types.DataSpec())
+  batches = pipelines.train(
+    source,
+    types.AugmentConfig(),
+    batch_size=BATCH,
+    image_size=STEM,
+    seed=1,
+    epochs=range(9),
+  )
+  stream = iter(batches)
+  rate = best_rate(lambda: next(stream), BATCH, steps=78)
+  show(
+    'input pipeline / training rate',
+    rate / training_rate,
+    'at least 4',
+    f'{rate:.0f} / {training_rate:.0f} images/s, synthetic100 at 64x64, '
+    'random resized crop and flip',
+  )
+
+
+def int8_resnet(folder: str) -> str:
+  """An int8 ResNet-18 at 224 with random weights, to be timed."""
+  import tf_keras
+
+  from tfcompress.conversion import tflite
+  from tfcompress.models import resnet
+
+  model = resnet.build(types.ModelSpec())
+  for layer in model.layers:
+    # Blocks start as identity; give every convolution weights to multiply.
+    if isinstance(layer, tf_keras.layers.BatchNormalization):
+      layer.gamma.assign(np.ones(layer.gamma.shape, np.float32))
+  images = np.random.RandomState(0).randint(0, 256, (4, 224, 224, 3), np.uint8)
+  path = f'{folder}/model.tflite'
+  content = tflite.convert(model, types.Variant.INT8, None, images)
+  pathlib.Path(path).write_bytes(content)
+  return path
+
+
+def accuracy() -> None:
+  """Accuracy evaluation over the loop everyone writes, on two threads."""
+  import tensorflow as tf
+  from ai_edge_litert import interpreter as litert
+
+  from tfcompress.measurement import accuracy as ours
+  from tfcompress.runtimes import load
+  from tfcompress.data import pipelines, sources
+
+  source = sources.load(types.DataSpec())
+  count = 600
+
+  def loop_everyone_writes(path: str, num_threads: int | None) -> float:
+    interpreter = litert.Interpreter(path, num_threads=num_threads)
+    interpreter.allocate_tensors()
+    (inputs,), (outputs,) = (
+      interpreter.get_input_details(),
+      interpreter.get_output_details(),
+    )
+    examples = source.handles(types.Split.VALIDATION).take(count)
+    correct = 0
+    start = time.perf_counter()
+    for encoded, label in examples:
+      image = tf.io.decode_image(encoded, channels=3)
+      image = tf.image.resize(image, (224, 224))
+      batch = tf.cast(image[None], tf.uint8).numpy()
+      interpreter.set_tensor(inputs['index'], batch)
+      interpreter.invoke()
+      scores = interpreter.get_tensor(outputs['index'])
+      correct += int(scores.argmax() == label.numpy())
+    return count / (time.perf_counter() - start)
+
+  def ours_on_two_threads(path: str) -> float:
+    backends = [load.open_model(path, num_threads=1) for _ in range(2)]
+    batches = pipelines.evaluation(
+      source,
+      types.Split.VALIDATION,
+      types.EvaluationTransform.CHALLENGE,
+      batch_size=16,
+      input_size=224,
+    )
+    batches = batches.take(count // 16)
+    start = time.perf_counter()
+    ranks = ours.ranks(
+      backends, batches.as_numpy_iterator(), types.Normalization.RAW
+    )
+    return len(ranks) / (time.perf_counter() - start)
+
+  with tempfile.TemporaryDirectory() as folder:
+    path = int8_resnet(folder)
+    ours_on_two_threads(path), loop_everyone_writes(path, None)
+    rate = ours_on_two_threads(path)
+    plain = loop_everyone_writes(path, None)
+    threaded = loop_everyone_writes(path, 2)
+  show(
+    'accuracy evaluation / the usual loop',
+    rate / plain,
+    'at least 2',
+    f'{rate:.0f} / {plain:.0f} images/s; over the loop with num_threads=2, '
+    f'{threaded:.0f} images/s: {rate / threaded:.2f}',
+  )
+
+
+def peak_mib(path: str, images: int, folder: str) -> float:
+  """Peak memory of a process that evaluates so many images."""
+  code = (
+    'import sys, resource\n'
+    'from tfcompress.core import types\n'
+    'from tfcompress.measurement import accuracy\n'
+    'config = types.MeasureConfig(sys.argv[1], '
+    'data=types.DataSpec("folder:" + sys.argv[2]))\n'
+    'record, _ = accuracy.measure(config)\n'
+    'assert record.num_examples == int(sys.argv[3]), record\n'
+    'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code, path, folder, str(images)],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  return float(result.stdout.split()[-1])
+
+
+def memory() -> None:
+  """Peak memory of evaluating 10,000 images over 1,000."""
+  import tensorflow as tf
+
+  from tfcompress.conversion import tflite
+  from tfcompress.models import resnet
+
+  rng = np.random.RandomState(0)
+  with tempfile.TemporaryDirectory() as folder:
+    model = resnet.build(types.ModelSpec(internal_size=STEM))
+    images = rng.randint(0, 256, (4, 224, 224, 3), np.uint8)
+    path = f'{folder}/model.tflite'
+    content = tflite.convert(model, types.Variant.INT8, None, images)
+    pathlib.Path(path).write_bytes(content)
+    peaks = {}
+    for count in (1_000, 10_000):
+      root = pathlib.Path(folder, str(count))
+      for label in range(100):
+        for split, share in (('train', 1), ('validation', count // 100)):
+          where = root / split / f'{label:03}'
+          where.mkdir(parents=True)
+          for index in range(share):
+            image = rng.randint(0, 256, (64, 64, 3), np.uint8)
+            jpeg = tf.io.encode_jpeg(image).numpy()
+            (where / f'{index}.jpg').write_bytes(jpeg)
+      peaks[count] = peak_mib(path, count, str(root))
+  show(
+    'peak memory, 10,000 / 1,000 images',
+    peaks[10_000] / peaks[1_000],
+    'at most 1.1',
+    f'{peaks[10_000]:.0f} / {peaks[1_000]:.0f} MiB',
+  )
+
+
+def help_seconds() -> None:
+  """The slowest --help over an interpreter that does nothing."""
+
+  def seconds(*command: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(
+      [sys.executable, *command], check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - start
+
+  empty = min(seconds('-c', '') for _ in range(5))
+  slowest = {
+    name: min(seconds('-m', f'tfcompress.{name}', '--help') for _ in range(5))
+    for name in COMMANDS
+  }
+  name = max(slowest, key=slowest.get)
+  show(
+    'slowest --help / an empty python',
+    slowest[name] / empty,
+    'under 1 s',
+    f'{name}: {slowest[name]:.2f} / {empty:.2f} s',
+  )
+
+
+def main() -> None:
+  wanted = sys.argv[1:]
+  known = ('training', 'pipeline', 'accuracy', 'memory', 'help')
+  if unknown := set(wanted) - set(known):
+    sys.exit(f'error: {unknown.pop()!r} is none of {", ".join(known)}')
+  wanted = wanted or known
+  print(f'{environment.cpu_name()}, {len(os.sched_getaffinity(0))} cores')
+  rate = training() if 'training' in wanted else None
+  if 'pipeline' in wanted:
+    pipeline(rate)
+  if 'accuracy' in wanted:
+    accuracy()
+  if 'memory' in wanted:
+    memory()
+  if 'help' in wanted:
+    help_seconds()
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,32 @@
+"""What training computes on, and in which type."""
+
+import tensorflow as tf
+
+from tfcompress.core import environment, types
+
+_FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability of Ampere
+
+
+def name() -> str:
+  """Returns the first GPU's name, or the CPU's."""
+  gpus = tf.config.list_physical_devices('GPU')
+  if not gpus:
+    return environment.cpu_name()
+  return tf.config.experimental.get_device_details(gpus[0])['device_name']
+
+
+def dtype_policy(mixed_precision: types.MixedPrecision) -> str:
+  """Returns the Keras policy, 'float32' or 'mixed_bfloat16'."""
+  if mixed_precision is types.MixedPrecision.AUTO:
+    mixed = _has_bfloat16()
+  else:
+    mixed = mixed_precision is types.MixedPrecision.BFLOAT16
+  return 'mixed_bfloat16' if mixed else 'float32'
+
+
+def _has_bfloat16() -> bool:
+  gpus = tf.config.list_physical_devices('GPU')
+  if not gpus:
+    return environment.cpu_has_bfloat16()
+  details = tf.config.experimental.get_device_details(gpus[0])
+  return details['compute_capability'] >= _FIRST_WITH_BFLOAT16
