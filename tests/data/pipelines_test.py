@@ -59,6 +59,14 @@ def test_epochs_and_seeds_differ(source):
   assert not np.array_equal(first[0][0], other[0][0])
 
 
+def test_a_folder_is_shuffled_as_a_whole(source):
+  """Its files come in order of their classes; a short buffer would keep it."""
+  assert source.shuffle_buffer == 36
+  first = [t.argmax(-1) for _, t in stream(source, range(20))][::4]
+  share = np.bincount(np.concatenate(first)) / (20 * 8)
+  np.testing.assert_allclose(share, 1 / 3, atol=0.1)
+
+
 def test_an_epoch_sees_no_example_twice(source):
   none = types.TrainTransform.NONE
   batches = stream(source, range(1), crop=none, flip=False)

@@ -14,8 +14,6 @@ import tensorflow as tf
 from tfcompress.core import types
 from tfcompress.data import sources, transforms
 
-_SHUFFLE_BUFFER = 10_000  # encoded images; bounds memory
-
 
 def train(
   source: sources.Source,
@@ -42,7 +40,6 @@ def train(
   """
   num_classes = len(source.class_names)
   handles = source.handles(types.Split.TRAIN)
-  buffer = min(source.num_examples[types.Split.TRAIN], _SHUFFLE_BUFFER)
 
   def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
     order_seed, view_seed, mix_seed = tf.unstack(
@@ -67,7 +64,7 @@ def train(
       return transforms.mix(images, targets, config, batch_seed)
 
     shuffled = handles.shuffle(
-      buffer,
+      source.shuffle_buffer,
       seed=tf.cast(order_seed[0], tf.int64),
       reshuffle_each_iteration=False,
     )

@@ -19,6 +19,7 @@ from tfcompress.core import types
 from tfcompress.data import transforms
 
 _FOLDER = 'folder:'
+_SHUFFLED_IMAGES = 10_000
 _SUFFIXES = {'.jpg', '.jpeg', '.png'}
 
 
@@ -32,6 +33,9 @@ class Source:
     num_examples: by split.
     handles: makes the dataset of (handle, label), string and int64 scalars, of
       a split, in a fixed order.
+    shuffle_buffer: handles to hold for a random order: all of a folder's, which
+      are paths in order of their classes; some of a TFDS set's, which are whole
+      images, in an order that is random already.
     read: from a handle to the encoded image, both string tensors.
     describe: names an example of a split for an error message, by its index.
     skipped_examples: by split, those left out since they did not decode.
@@ -41,6 +45,7 @@ class Source:
   class_names: tuple[str, ...]
   num_examples: Mapping[types.Split, int]
   handles: Callable[[types.Split], tf.data.Dataset]
+  shuffle_buffer: int
   read: Callable[[tf.Tensor], tf.Tensor]
   describe: Callable[[types.Split, int], str]
   skipped_examples: Mapping[types.Split, int] = dataclasses.field(
@@ -110,6 +115,7 @@ def _load_folder(spec: types.DataSpec) -> Source:
     class_names=class_names,
     num_examples={split: len(paths) for split, (paths, _) in files.items()},
     handles=lambda split: tf.data.Dataset.from_tensor_slices(files[split]),
+    shuffle_buffer=len(files[types.Split.TRAIN][0]),
     read=tf.io.read_file,
     describe=lambda split, index: str(files[split][0][index]),
     skipped_examples=skipped,
@@ -207,6 +213,7 @@ def _load_tfds(spec: types.DataSpec) -> Source:
       for split, name in splits.items()
     },
     handles=handles,
+    shuffle_buffer=_SHUFFLED_IMAGES,
     read=tf.identity,
     describe=lambda split, index: f'{spec.dataset} {split.value} [{index}]',
   )
