@@ -167,9 +167,9 @@ def accuracy() -> None:
   import tensorflow as tf
   from ai_edge_litert import interpreter as litert
 
+  from tfcompress.data import pipelines, sources
   from tfcompress.measurement import accuracy as ours
   from tfcompress.runtimes import load
-  from tfcompress.data import pipelines, sources
 
   source = sources.load(types.DataSpec())
   count = 600

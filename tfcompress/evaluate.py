@@ -114,7 +114,7 @@ def _baseline(config: types.MeasureConfig) -> types.BaselineRecord:
   elif wanted == 'measured':
     baseline = _measured_reference(config)
   elif wanted.endswith('.json'):
-    baseline = _recorded(records.read_json(wanted), wanted)
+    baseline = _recorded(wanted)
   else:
     baseline = _measured(config, wanted, f'{wanted}, measured here')
   given = {
@@ -129,19 +129,26 @@ def _baseline(config: types.MeasureConfig) -> types.BaselineRecord:
   return baseline
 
 
-def _recorded(content: dict, path: str) -> types.BaselineRecord:
-  """A baseline from a measurement's JSON."""
-  parts = [content.get(part) for part in ('size', 'latency_ms', 'accuracy')]
-  if not all(parts):
-    raise ValueError(
-      f'{path}: a record without size, latency or accuracy, expected all three'
-    )
+def _of_record(record: types.Measurement, source: str) -> types.BaselineRecord:
+  """A measurement's figures as a baseline."""
   return types.BaselineRecord(
-    size_mib=parts[0]['mib'],
-    latency_ms=parts[1]['mean'],
-    top1_percent=parts[2]['top1_percent'],
-    source=path,
+    size_mib=record.size.mib if record.size else None,
+    latency_ms=record.latency_ms.mean if record.latency_ms else None,
+    top1_percent=record.accuracy.top1_percent if record.accuracy else None,
+    source=source,
   )
+
+
+def _recorded(path: str) -> types.BaselineRecord:
+  """A baseline from what --output_file wrote."""
+  content = records.read_json(path)
+  try:
+    record = records.from_json(types.Measurement, content)
+  except (ValueError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f'{path}: not a record that evaluate wrote ({error})'
+    ) from error
+  return _of_record(record, path)
 
 
 def _measured(
@@ -152,43 +159,43 @@ def _measured(
   from tfcompress.runtimes import load
 
   scaling = load.metadata_of(path).get('input_scaling')
-  wanted = (types.Part.SIZE, types.Part.LATENCY, types.Part.ACCURACY)
-  print(f'measuring the baseline: {source}')
+  print(f'measuring the baseline: {source}', flush=True)
   record = run.measure(
     dataclasses.replace(
       config,
       model=path,
       runtime=None,
-      parts=wanted,
       input_scaling=types.Normalization(scaling) if scaling else None,
     )
   )
-  return types.BaselineRecord(
-    size_mib=record.size.mib,
-    latency_ms=record.latency_ms.mean,
-    top1_percent=record.accuracy.top1_percent,
-    source=source,
-  )
+  return _of_record(record, source)
 
 
 def _measured_reference(config: types.MeasureConfig) -> types.BaselineRecord:
-  """Converts the model's teacher to float32 and measures that."""
-  teacher = _teacher(config.model)
-  if teacher is None:
-    raise ValueError(
-      f'--baseline=measured: {config.model} names no teacher artifact that is '
-      'still there; give a model file, as --baseline=exported/teacher'
-    )
+  """Measures the model's teacher, or else a plain ResNet-18, in float32."""
   from tfcompress.conversion import tflite
-  from tfcompress.models import io
+  from tfcompress.models import io, resnet
 
+  teacher = _teacher(config.model)
+  if teacher:
+    model, _ = io.load(teacher)
+    name = f'{teacher} as float32 .tflite'
+  else:
+    model = resnet.build(types.ModelSpec())
+    name = 'a plain ResNet-18 as float32 .tflite'
+    parts = tuple(p for p in config.parts if p is not types.Part.ACCURACY)
+    config = dataclasses.replace(config, parts=parts)
   with tempfile.TemporaryDirectory() as scratch:
     path = f'{scratch}/model.tflite'
-    model, _ = io.load(teacher)
     records.write_bytes(path, tflite.convert(model, types.Variant.FLOAT32))
-    return _measured(
-      config, path, f'{teacher} as float32 .tflite, measured here'
-    )
+    baseline = _measured(config, path, f'{name}, measured here')
+  if teacher:
+    return baseline
+  return dataclasses.replace(
+    baseline,
+    top1_percent=scoring.CHALLENGE_BASELINE.top1_percent,
+    source=f'{baseline.source}; top-1 as the challenge documents it',
+  )
 
 
 def _teacher(model: str) -> str | None:

@@ -38,3 +38,27 @@ def test_images_differ_by_seed_and_use_all_channels():
   assert first.shape == (64, 64, 3) and first.dtype == np.uint8
   assert (first != second).mean() > 0.5
   np.testing.assert_array_equal(first, synthetic100.draw(5, (1, 0, 5)))
+
+
+def test_a_linear_classifier_on_pixels_does_not_solve_it():
+  """Ridge regression on one-hot labels; the full set is no easier for it."""
+  draw = lambda split, count: (
+    np.stack(
+      [
+        synthetic100.draw(i % 100, (100, split, i))[::2, ::2]
+        for i in range(count)
+      ]
+    ).reshape(count, -1)
+    / 255,
+    np.arange(count) % 100,
+  )
+  (train, labels), (test, expected) = draw(0, 1500), draw(1, 300)
+  mean = train.mean(0)
+  train, test = train - mean, test - mean
+  gram = train @ train.T
+  penalty = 0.1 * np.trace(gram) / len(gram)
+  dual = np.linalg.solve(
+    gram + penalty * np.eye(len(gram)), np.eye(100)[labels]
+  )
+  predicted = (test @ train.T @ dual).argmax(-1)
+  assert (predicted == expected).mean() < 0.25

@@ -200,6 +200,20 @@ def test_a_teacher_may_be_a_keras_3_file_on_another_scale(config, tmp_path):
     teacher_lib.load(distill, ('a', 'b'), 'float32')
 
 
+@pytest.mark.parametrize('split', types.Split)
+def test_an_image_that_does_not_decode_is_named(split, config, tmp_path):
+  root = conftest.write_folder(tmp_path / 'images')
+  (root / split.value / 'red' / '2.JPEG').write_bytes(b'no image')
+  data = types.DataSpec(dataset=f'folder:{root}')
+  with pytest.raises(ValueError, match=f'{split.value}/red/2.JPEG: the image'):
+    run.run(dataclasses.replace(config, data=data), '')
+  data = dataclasses.replace(data, skip_corrupt_images=True)
+  skipping = dataclasses.replace(
+    config, data=data, epochs=1, output_dir=config.output_dir + '_skip'
+  )
+  assert run.run(skipping, '').data == data
+
+
 def test_too_few_images_for_a_batch(config):
   with pytest.raises(ValueError, match='36 training images, fewer than'):
     run.run(dataclasses.replace(config, batch_size=37), '')

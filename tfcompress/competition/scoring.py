@@ -26,7 +26,7 @@ def score(
   """Scores a model against a baseline.
 
   Args:
-    size_mib: bytes / 2^20; None if it was not measured, as below.
+    size_mib: bytes / 2^20; None if it was not measured, as all below.
     latency_ms: mean latency of one image in milliseconds.
     top1_percent: top-1 accuracy in percent.
     baseline: what to compare with.
@@ -48,14 +48,18 @@ def score(
   ):
     if value is not None and value <= 0:
       raise ValueError(f'{name} {value:g}: expected a number above zero')
-  size = None if size_mib is None else baseline.size_mib / size_mib
-  latency = None if latency_ms is None else baseline.latency_ms / latency_ms
-  accuracy = (
-    None if top1_percent is None else top1_percent / baseline.top1_percent
-  )
+  size = _ratio(baseline.size_mib, size_mib)
+  latency = _ratio(baseline.latency_ms, latency_ms)
+  accuracy = _ratio(top1_percent, baseline.top1_percent)
   final = None
   if None not in (size, latency, accuracy):
     final = (
       SIZE_WEIGHT * size + LATENCY_WEIGHT * latency + ACCURACY_WEIGHT * accuracy
     )
   return types.ScoreRecord(size, latency, accuracy, final, baseline)
+
+
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+  if numerator is None or denominator is None:
+    return None
+  return numerator / denominator

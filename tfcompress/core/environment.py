@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 
 _PACKAGES = (
@@ -71,7 +72,7 @@ def _versions() -> dict[str, str]:
 def _git_revision() -> str | None:
   """The revision of the source tree; None outside one."""
   root = pathlib.Path(__file__).parents[2]
-  if not (root / '.git').exists():
+  if not (root / '.git').exists() or not shutil.which('git'):
     return None
   command = ['git', '-C', str(root), 'rev-parse', 'HEAD']
   result = subprocess.run(command, capture_output=True, text=True, check=False)

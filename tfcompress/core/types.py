@@ -500,11 +500,14 @@ class AccuracyRecord:
 
 @dataclasses.dataclass(frozen=True)
 class BaselineRecord:
-  """What a score compares with; `source` says where the figures are from."""
+  """What a score compares with; None where it was not needed.
 
-  size_mib: float
-  latency_ms: float
-  top1_percent: float
+  `source` says where the figures are from.
+  """
+
+  size_mib: float | None
+  latency_ms: float | None
+  top1_percent: float | None
   source: str
 
 

@@ -2,10 +2,13 @@
 
 import math
 import os
+import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent import futures
 
 import numpy as np
+import tqdm
 
 from tfcompress.core import types
 from tfcompress.data import pipelines, sources
@@ -36,7 +39,17 @@ def measure(
   )
   scaling = config.input_scaling or types.Normalization.RAW
   with pipelines.naming_corrupt_images(source):
-    found = ranks(backends, batches.as_numpy_iterator(), scaling)
+    progress = tqdm.tqdm(
+      total=source.num_examples[types.Split.VALIDATION],
+      desc='accuracy',
+      unit='img',
+      delay=5,  # A short pass needs no bar.
+      mininterval=0.2 if sys.stderr.isatty() else 20,
+    )
+    with progress:
+      found = ranks(
+        backends, batches.as_numpy_iterator(), scaling, progress.update
+      )
   for backend in backends:
     backend.close()
   return summarize(found), types.DatasetRecord(
@@ -104,8 +117,23 @@ def _require_outputs(backend, source: sources.Source, path: str) -> None:
     )
 
 
-def ranks(backends, batches, scaling) -> np.ndarray:
-  """Ranks of all examples; every backend takes batches as it gets free."""
+def ranks(
+  backends: list[interface.Backend],
+  batches: Iterator[tuple[np.ndarray, np.ndarray]],
+  scaling: types.Normalization,
+  on_images: Callable[[int], object] = lambda count: None,
+) -> np.ndarray:
+  """Ranks all examples; every backend takes batches as it gets free.
+
+  Args:
+    backends: of the same model, one a thread.
+    batches: uint8 images (B, S, S, 3) and labels (B,).
+    scaling: what the model expects of its pixels.
+    on_images: told how many examples a batch had.
+
+  Returns:
+    Whole numbers (N,), 0 being a correct top-1; not in the examples' order.
+  """
   lock = threading.Lock()
 
   def work(backend) -> list[np.ndarray]:
@@ -116,6 +144,8 @@ def ranks(backends, batches, scaling) -> np.ndarray:
       if batch is None:
         return found
       found.append(rank_of(_scores(backend, batch[0], scaling), batch[1]))
+      with lock:
+        on_images(len(batch[1]))
 
   with futures.ThreadPoolExecutor(len(backends)) as pool:
     parts = [part for parts in pool.map(work, backends) for part in parts]

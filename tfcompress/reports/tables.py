@@ -23,11 +23,10 @@ def measurement(record: types.Measurement) -> str:
   """Returns one measurement, beside its baseline where it was scored."""
   score = record.score
   if score is None:
-    rows = [(name, mine) for name, mine, _, _ in _rows(record, None)]
+    rows = [row[:2] for row in _rows(record, None)]
     return table(('', record.model.path), rows)
-  rows = _rows(record, score.baseline)
   header = ('', record.model.path, 'baseline', 'ratio')
-  lines = [table(header, rows)]
+  lines = [table(header, _rows(record, score))]
   if score.final is not None:
     lines.append(
       f'score {score.final:.3f} = 0.3 x size {score.size:.2f} + 0.3 x latency '
@@ -37,54 +36,54 @@ def measurement(record: types.Measurement) -> str:
   return '\n'.join(lines)
 
 
-def _rows(record, baseline) -> list[tuple[str, str, str, str]]:
+def _rows(record, score) -> list[tuple[str, str, str, str]]:
   """Name, figure, the baseline's, and the ratio, of every part there is."""
   rows = []
-  score = record.score
-  if record.size:
+  baseline = score.baseline if score else None
+  if size := record.size:
     rows.append(
       (
         'size, MiB',
-        f'{record.size.mib:.3f}',
-        f'{baseline.size_mib:.3f}' if baseline else '',
-        f'{score.size:.1f} x smaller' if baseline else '',
+        f'{size.mib:.3f}',
+        _figure(baseline and baseline.size_mib, '.3f'),
+        _figure(score and score.size, '.1f', ' x smaller'),
       )
     )
-    rows.append(
-      ('gzipped, MiB', f'{record.size.gzip_bytes / 2**20:.3f}', '', '')
-    )
-    if record.size.parameters is not None:
-      rows.append(('parameters', f'{record.size.parameters:,}', '', ''))
+    rows.append(('gzipped, MiB', f'{size.gzip_bytes / 2**20:.3f}', '', ''))
+    rows.append(('parameters', _figure(size.parameters, ','), '', ''))
   if latency := record.latency_ms:
     rows.append(
       (
         'latency, ms, mean',
         f'{latency.mean:.3f}',
-        f'{baseline.latency_ms:.3f}' if baseline else '',
-        f'{score.latency:.1f} x faster' if baseline else '',
+        _figure(baseline and baseline.latency_ms, '.3f'),
+        _figure(score and score.latency, '.1f', ' x faster'),
       )
     )
     for name in ('median', 'p90', 'p99'):
-      rows.append(
-        (f'latency, ms, {name}', f'{getattr(latency, name):.3f}', '', '')
-      )
-  if record.memory_mib:
-    rows.append(('peak memory, MiB', f'{record.memory_mib.peak:.1f}', '', ''))
-    rows.append(('  of the model', f'{record.memory_mib.model:.1f}', '', ''))
+      figure = f'{getattr(latency, name):.3f}'
+      rows.append((f'latency, ms, {name}', figure, '', ''))
+  if memory := record.memory_mib:
+    rows.append(('peak memory, MiB', f'{memory.peak:.1f}', '', ''))
+    rows.append(('  of the model', f'{memory.model:.1f}', '', ''))
   if accuracy := record.accuracy:
     low, high = accuracy.top1_ci95_percent
-    change = ''
-    if baseline:
-      change = f'{accuracy.top1_percent - baseline.top1_percent:+.2f} points'
+    top1 = baseline.top1_percent if baseline else None
+    change = None if top1 is None else accuracy.top1_percent - top1
     rows.append(
       (
         'top-1, %',
         f'{accuracy.top1_percent:.2f}',
-        f'{baseline.top1_percent:.2f}' if baseline else '',
-        change,
+        _figure(top1, '.2f'),
+        _figure(change, '+.2f', ' points'),
       )
     )
     rows.append(('  95 % interval', f'{low:.2f} to {high:.2f}', '', ''))
     rows.append(('top-5, %', f'{accuracy.top5_percent:.2f}', '', ''))
     rows.append(('images', f'{accuracy.num_examples:,}', '', ''))
   return rows
+
+
+def _figure(value: float | None, form: str, unit: str = '') -> str:
+  """A number, or nothing where there is none."""
+  return '' if value is None else f'{value:{form}}{unit}'
