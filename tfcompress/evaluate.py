@@ -203,9 +203,7 @@ def _teacher(model: str) -> str | None:
   from tfcompress.runtimes import load
 
   metadata = load.metadata_of(model)
-  ancestors = metadata.get('ancestors', [])
-  if (pathlib.Path(model) / records.MANIFEST).is_file():
-    ancestors = records.to_json(records.read_manifest(model).parents)
+  ancestors = metadata.get('ancestors') or metadata.get('parents') or []
   ancestors = sorted(ancestors, key=lambda record: record['role'] != 'teacher')
   for record in ancestors:
     if (pathlib.Path(record['path']) / records.MANIFEST).is_file():

@@ -17,6 +17,10 @@ def crash() -> None:
   os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def stumble() -> None:
+  raise KeyError('a bug')
+
+
 def refuse(what: str) -> None:
   raise ValueError(f'no {what}')
 
@@ -27,6 +31,8 @@ def test_a_process_returns_refuses_and_crashes():
     process.in_fresh_process(refuse, 'cheese')
   with pytest.raises(ValueError, match=r'crashed \(SIGSEGV\)'):
     process.in_fresh_process(crash)
+  with pytest.raises(RuntimeError, match='see the traceback above'):
+    process.in_fresh_process(stumble)
 
 
 def test_latency_statistics_against_numpy():

@@ -137,6 +137,12 @@ def test_a_model_that_takes_no_image(tmp_path):
     interface.image_size(backend, 'vector.keras')
 
 
+def test_an_artifact_knows_its_data(baseline, data):
+  metadata = load.metadata_of(baseline)
+  assert metadata['input_scaling'] == 'raw'
+  assert metadata['data']['dataset'] == data.dataset
+
+
 def test_metadata_is_believed_only_for_its_own_model(exported, tmp_path):
   import shutil
 

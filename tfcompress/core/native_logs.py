@@ -1,9 +1,12 @@
 """Keeps what C++ libraries print off the user's terminal."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 _ASKED = 'TF_CPP_MIN_LOG_LEVEL'
+_STDERR = 2
 
 
 def silence() -> None:
@@ -16,7 +19,19 @@ def silence() -> None:
   if _ASKED in os.environ:
     return
   sys.stderr.flush()
-  sys.stderr = os.fdopen(os.dup(2), 'w', buffering=1)
+  sys.stderr = os.fdopen(os.dup(_STDERR), 'w', buffering=1)
   nowhere = os.open(os.devnull, os.O_WRONLY)
-  os.dup2(nowhere, 2)
+  os.dup2(nowhere, _STDERR)
   os.close(nowhere)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+  """Gives the native stderr back for a while: a child inherits it then."""
+  silenced = os.dup(_STDERR)
+  os.dup2(sys.stderr.fileno(), _STDERR)
+  try:
+    yield
+  finally:
+    os.dup2(silenced, _STDERR)
+    os.close(silenced)

@@ -356,7 +356,7 @@ class ExportConfig:
   io_dtype: IoDtype | None = None
   calibration_examples: int = 200
   parity_examples: int = 200
-  min_agreement_percent: float = 90.0
+  min_agreement_percent: float = 85.0
   min_snr_db: float = 10.0
   username: str = ''
   teamname: str = ''

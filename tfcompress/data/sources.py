@@ -269,7 +269,7 @@ def _require_network(builder) -> None:
   """
   if urllib.request.getproxies():
     return
-  for url in list(builder.url_infos)[:1]:
+  for url in list(builder.url_infos or ())[:1]:
     host = urllib.parse.urlsplit(url).hostname
     try:
       socket.getaddrinfo(host, None)

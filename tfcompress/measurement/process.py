@@ -1,5 +1,6 @@
 """Runs a function in a process of its own, which may crash."""
 
+import importlib
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -17,19 +18,26 @@ def in_fresh_process(function: Callable, *arguments):
 
   Raises:
     ValueError: what the function raised, or that its process crashed.
+    RuntimeError: the process ended on a bug, whose traceback it has printed.
   """
   context = multiprocessing.get_context('spawn')
   receiver, sender = context.Pipe(duplex=False)
-  child = context.Process(target=_call, args=(sender, function, arguments))
-  child.start()
+  # By name, for what the function's module imports would be heard otherwise.
+  name = (function.__module__, function.__qualname__)
+  child = context.Process(target=_call, args=(sender, *name, arguments))
+  with native_logs.heard():
+    child.start()
   sender.close()
   try:
     result, error = receiver.recv()
   except EOFError:
     child.join()
+    if child.exitcode >= 0:
+      raise RuntimeError('see the traceback above') from None
+    name = signal.Signals(-child.exitcode).name
     raise ValueError(
-      f'the process that opened the model {_ending(child.exitcode)}; '
-      'the file is damaged, or too large for this machine'
+      f'the process that opened the model crashed ({name}); the file is '
+      'damaged, or too large for this machine'
     ) from None
   finally:
     child.join()
@@ -38,15 +46,10 @@ def in_fresh_process(function: Callable, *arguments):
   return result
 
 
-def _call(sender: Connection, function: Callable, arguments: tuple) -> None:
+def _call(sender: Connection, module: str, name: str, arguments: tuple) -> None:
   native_logs.silence()
+  function = getattr(importlib.import_module(module), name)
   try:
     sender.send((function(*arguments), None))
   except (ValueError, OSError) as error:
     sender.send((None, str(error)))
-
-
-def _ending(exitcode: int) -> str:
-  if exitcode >= 0:
-    return f'ended with exit code {exitcode}'
-  return f'crashed ({signal.Signals(-exitcode).name})'

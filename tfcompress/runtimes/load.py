@@ -1,8 +1,6 @@
 """Opens a model file in a runtime; each runtime is imported when needed."""
 
-import pathlib
-
-from tfcompress.core import keras_files, types
+from tfcompress.core import keras_files, records, types
 from tfcompress.runtimes import interface
 
 
@@ -72,11 +70,16 @@ def open_model(
 
 
 def metadata_of(path: str) -> dict:
-  """Returns what an export's metadata.json says of a model file, or {}."""
-  from tfcompress.core import records
+  """Returns what is known of a model file beyond itself, or {}.
 
+  That is the manifest of an artifact, or what an export's metadata.json says,
+  if it says it of this very file. Both have `input_scaling`, `data` and
+  `class_names`.
+  """
   file = interface.file_of(path)
-  metadata = pathlib.Path(file).parent / 'metadata.json'
+  if (file.parent / records.MANIFEST).is_file() and file.name == records.MODEL:
+    return records.to_json(records.read_manifest(file.parent))
+  metadata = file.parent / 'metadata.json'
   if file.suffix != '.tflite' or not metadata.is_file():
     return {}
   ours = records.read_json(metadata).get('tfcompress')
