@@ -4,6 +4,7 @@ Only this module and the command-line modules know absl. A flag belongs to the
 command that calls a `define_*` function.
 """
 
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def run(main: Callable[[], None], usage: str) -> None:
   except (flags.Error, ValueError, OSError) as error:
     _fail(' '.join(str(error).split()))
   except KeyboardInterrupt:
-    _fail('interrupted; an unfinished run continues with the same command')
+    _fail('interrupted')
 
 
 def _parse(argv: list[str]) -> None:
@@ -68,12 +69,12 @@ def _fail(message: str) -> None:
 
 
 def as_flagfile() -> str:
-  """Returns every flag of the command with its value, as a flagfile."""
+  """Returns the flags that were given, as a flagfile that runs again."""
   lines = _of_command(
     lambda module: '\n'.join(
       flag.serialize()
       for flag in FLAGS.flags_by_module_dict()[module]
-      if flag.name != 'help' and flag.value is not None
+      if flag.present and flag.name != 'help'
     )
   )
   return lines + '\n'
@@ -126,14 +127,17 @@ def define_data_flags() -> None:
   )
 
 
-def data_spec() -> types.DataSpec:
-  """Returns what `define_data_flags` defined."""
-  return types.DataSpec(
-    dataset=FLAGS.dataset,
-    data_dir=FLAGS.data_dir,
-    transform=FLAGS.transform,
-    skip_corrupt_images=FLAGS.skip_corrupt_images,
-  )
+def data_spec(known: types.DataSpec | None = None) -> types.DataSpec:
+  """Returns what `define_data_flags` defined.
+
+  Args:
+    known: what a model was made for; only the flags that were given change it.
+  """
+  names = [field.name for field in dataclasses.fields(types.DataSpec)]
+  if known is not None:
+    names = given(*names)
+  values = {name: FLAGS[name].value for name in names}
+  return dataclasses.replace(known or types.DataSpec(), **values)
 
 
 def given(*names: str) -> list[str]:

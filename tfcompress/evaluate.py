@@ -17,8 +17,8 @@ from tfcompress.competition import scoring
 from tfcompress.core import records, types
 
 FLAGS = flags.FLAGS
+_ABOVE_ZERO = 1e-9
 _M = types.MeasureConfig
-_DATA_FLAGS = ('dataset', 'data_dir', 'transform', 'skip_corrupt_images')
 
 
 def _define_flags() -> None:
@@ -53,12 +53,20 @@ def _define_flags() -> None:
     "model's float32 teacher, or a plain ResNet-18, on this machine), a "
     'model file, or a record that --output_file wrote',
   )
-  flags.DEFINE_float('baseline_size', None, "MiB, in place of the baseline's")
   flags.DEFINE_float(
-    'baseline_latency', None, "milliseconds, in place of the baseline's"
+    'baseline_size', None, "MiB, in place of the baseline's", _ABOVE_ZERO
   )
   flags.DEFINE_float(
-    'baseline_accuracy', None, "top-1 in percent, in place of the baseline's"
+    'baseline_latency',
+    None,
+    "milliseconds, in place of the baseline's",
+    _ABOVE_ZERO,
+  )
+  flags.DEFINE_float(
+    'baseline_accuracy',
+    None,
+    "top-1 in percent, in place of the baseline's",
+    _ABOVE_ZERO,
   )
   flags.DEFINE_string('output_file', None, 'where the record goes, as JSON')
   cli_flags.define_data_flags()
@@ -75,13 +83,17 @@ def _config() -> types.MeasureConfig:
   from tfcompress.runtimes import load
 
   metadata = load.metadata_of(FLAGS.model)
+  known = None
+  if 'data' in metadata:
+    known = records.from_json(types.DataSpec, metadata['data'])
   scaling = FLAGS.input_scaling
   if scaling is None and 'input_scaling' in metadata:
     scaling = types.Normalization(metadata['input_scaling'])
   return types.MeasureConfig(
     model=FLAGS.model,
     parts=_parts(),
-    data=_data(metadata),
+    data=cli_flags.data_spec(known),
+    class_names=tuple(metadata.get('class_names', ())),
     input_scaling=scaling,
     runtime=FLAGS.runtime,
     num_threads=FLAGS.num_threads,
@@ -97,13 +109,6 @@ def _parts() -> tuple[types.Part, ...]:
   if not FLAGS.parts:
     raise ValueError(f'--parts: expected some of {", ".join(known)}')
   return tuple(part for part in types.Part if part.value in FLAGS.parts)
-
-
-def _data(metadata: dict) -> types.DataSpec:
-  """The flags, or the data that the model was exported with."""
-  if 'data' in metadata and not cli_flags.given(*_DATA_FLAGS):
-    return records.from_json(types.DataSpec, metadata['data'])
-  return cli_flags.data_spec()
 
 
 def _baseline(config: types.MeasureConfig) -> types.BaselineRecord:
@@ -199,15 +204,35 @@ def _measured_reference(config: types.MeasureConfig) -> types.BaselineRecord:
 
 
 def _teacher(model: str) -> str | None:
-  """The nearest teacher or, without one, the first parent among ancestors."""
+  """The artifact that a model's compression began with, if it is still there.
+
+  A teacher comes before a parent; a teacher's own ancestors do not matter.
+  """
   from tfcompress.runtimes import load
 
   metadata = load.metadata_of(model)
-  ancestors = metadata.get('ancestors') or metadata.get('parents') or []
-  ancestors = sorted(ancestors, key=lambda record: record['role'] != 'teacher')
-  for record in ancestors:
-    if (pathlib.Path(record['path']) / records.MANIFEST).is_file():
-      return record['path']
+  own = [metadata['parent']] if 'parent' in metadata else []
+  ancestors = [
+    *metadata.get('parents', []),
+    *metadata.get('ancestors', []),
+    *own,
+  ]
+  return _oldest(records.from_json(tuple[types.ParentRecord], ancestors))
+
+
+def _oldest(parents: tuple[types.ParentRecord, ...]) -> str | None:
+  """Follows unchanged artifacts to a teacher, or to the first parent."""
+  for parent in sorted(parents, key=lambda p: p.role != 'teacher'):
+    file = pathlib.Path(parent.path) / records.MODEL
+    if not (pathlib.Path(parent.path) / records.MANIFEST).is_file():
+      print(f'{parent.role} {parent.path}: no artifact there')
+    elif records.sha256(file) != parent.sha256:
+      print(f'{parent.role} {parent.path}: changed since, so not used')
+    elif parent.role == 'teacher':
+      return parent.path
+    else:
+      manifest = records.read_manifest(parent.path)
+      return _oldest(manifest.parents) or parent.path
   return None
 
 
@@ -218,12 +243,13 @@ def _evaluate() -> None:
   from tfcompress.measurement import run
   from tfcompress.reports import tables
 
-  record = run.measure(config)
   baseline = _baseline(config)
+  record = run.measure(config)
+  mine = _of_record(record, config.model)
   score = scoring.score(
-    size_mib=record.size.mib if record.size else None,
-    latency_ms=record.latency_ms.mean if record.latency_ms else None,
-    top1_percent=record.accuracy.top1_percent if record.accuracy else None,
+    size_mib=mine.size_mib,
+    latency_ms=mine.latency_ms,
+    top1_percent=mine.top1_percent,
     baseline=baseline,
   )
   record = dataclasses.replace(record, score=score)

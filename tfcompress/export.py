@@ -7,10 +7,12 @@ The file is compared with its parent on held-out images before anything is
 written.
 """
 
+import dataclasses
+
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import types
+from tfcompress.core import records, types
 
 FLAGS = flags.FLAGS
 _E = types.ExportConfig
@@ -69,9 +71,6 @@ def _config() -> types.ExportConfig:
       raise ValueError(
         f'--{name} is missing; give it, or --flagfile=flags/export_int8.cfg'
       )
-  given = cli_flags.given(
-    'dataset', 'data_dir', 'transform', 'skip_corrupt_images'
-  )
   return types.ExportConfig(
     artifact=FLAGS.artifact,
     output_dir=FLAGS.output_dir,
@@ -83,12 +82,13 @@ def _config() -> types.ExportConfig:
     min_snr_db=FLAGS.min_snr_db,
     username=FLAGS.username,
     teamname=FLAGS.teamname,
-    data=cli_flags.data_spec() if given else None,
   )
 
 
 def _export() -> None:
   config = _config()
+  known = records.read_manifest(config.artifact).data
+  config = dataclasses.replace(config, data=cli_flags.data_spec(known))
   from tfcompress.conversion import run
 
   parity = run.run(config)

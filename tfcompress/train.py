@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import records, types
+from tfcompress.core import native_logs, records, types
 
 _T = types.TrainConfig
 _MODEL = types.ModelSpec()
@@ -338,6 +338,11 @@ def _check_combinations() -> None:
       f'--initial_sparsity={FLAGS.initial_sparsity:g} must be below '
       f'--target_sparsity={FLAGS.target_sparsity:g}'
     )
+  if FLAGS.warmup_epochs >= FLAGS.epochs:
+    raise ValueError(
+      f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
+      f'--epochs={FLAGS.epochs}'
+    )
   for name in ('parent', 'teacher'):
     if FLAGS[name].value and _same(FLAGS[name].value, FLAGS.output_dir):
       raise ValueError(f'--{name} and --output_dir are the same folder')
@@ -370,7 +375,9 @@ def _train_first(role: str, artifact: str) -> None:
   ]  # fmt: skip
   if FLAGS.skip_corrupt_images:
     command.append('--skip_corrupt_images')
-  if subprocess.run(command, check=False).returncode:
+  with native_logs.heard():
+    failed = subprocess.run(command, check=False).returncode
+  if failed:
     raise ValueError(f'training the {role} {artifact} failed, see above')
 
 

@@ -167,6 +167,13 @@ def test_parity_by_hand():
   assert result.file_top1_percent == 50
 
 
+def test_outputs_that_are_not_finite_are_refused():
+  parent = np.array([[0.8, 0.2], [0.4, 0.6]], np.float32)
+  file = np.array([[0.8, 0.2], [np.nan, 0.6]], np.float32)
+  with pytest.raises(ValueError, match='outputs that are not finite'):
+    parity.compare(parent, file, np.array([0, 1]))
+
+
 def test_disagreement_is_refused():
   result = parity.compare(
     np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]]), np.array([0])

@@ -106,10 +106,24 @@ def test_parameters_of_an_artifact(baseline):
   assert size.measure(baseline).parameters == model.count_params()
 
 
-def test_memory_grows_with_the_model(exported):
-  config = types.MeasureConfig(exported[types.Variant.FLOAT32])
-  record = process.in_fresh_process(memory.measure, config)
-  assert record.peak > record.model > 0
+def test_memory_grows_with_the_model(exported, tmp_path):
+  from tfcompress.conversion import tflite
+  from tfcompress.models import resnet
+
+  content = tflite.convert(
+    resnet.build(types.ModelSpec(internal_size=64)), types.Variant.FLOAT32
+  )
+  large = tmp_path / 'large.tflite'
+  large.write_bytes(content)
+  small, big = (
+    process.in_fresh_process(memory.measure, types.MeasureConfig(path))
+    for path in (exported[types.Variant.FLOAT32], str(large))
+  )
+  extra_mib = len(content) / 2**20
+  # The weights are read, and XNNPACK packs them once more.
+  assert extra_mib < big.model < 3 * extra_mib
+  assert 0 < small.model < extra_mib / 2
+  assert big.peak - small.peak > 0.8 * (big.model - small.model)
 
 
 @pytest.mark.parametrize('variant', [types.Variant.INT8, types.Variant.FLOAT32])
@@ -163,6 +177,14 @@ def test_a_truncated_file_is_one_sentence(share, exported, tmp_path):
   config = types.MeasureConfig(str(path), parts=(types.Part.SIZE,))
   with pytest.raises(ValueError, match=r'cut\.tflite'):
     run.measure(config)
+
+
+def test_other_names_of_classes_than_the_models(exported, data):
+  config = types.MeasureConfig(
+    exported[types.Variant.INT8], data=data, class_names=('red', 'blue', 'x')
+  )
+  with pytest.raises(ValueError, match="a class 'blue' where the model has"):
+    accuracy.measure(config)
 
 
 def test_other_classes_than_the_models(exported, tmp_path):

@@ -11,6 +11,12 @@ def classifier(keras, ending: str):
   image = keras.layers.Input((8, 8, 3))
   x = keras.layers.Flatten()(image)
   activation = 'softmax' if ending == 'dense' else None
+  if ending == 'nested':
+    head = [
+      keras.layers.Input((192,)),
+      keras.layers.Dense(5, activation='softmax'),
+    ]
+    return keras.Model(image, keras.Sequential(head)(x))
   x = keras.layers.Dense(5, activation=activation, name='head')(x)
   if ending == 'layer':
     x = keras.layers.Softmax()(x)
@@ -25,7 +31,9 @@ def softmax(z):
 
 
 @pytest.mark.parametrize('version', [2, 3])
-@pytest.mark.parametrize('ending', ['layer', 'activation', 'dense', 'logits'])
+@pytest.mark.parametrize(
+  'ending', ['layer', 'activation', 'dense', 'nested', 'logits']
+)
 def test_the_softmax_of_the_logits_is_the_models_output(version, ending):
   if version == 2:
     keras = tf_keras
@@ -36,7 +44,7 @@ def test_the_softmax_of_the_logits_is_the_models_output(version, ending):
   output = np.array(model(IMAGES))
   expected = softmax(output) if ending == 'logits' else output
   np.testing.assert_allclose(softmax(logits), expected, atol=1e-6)
-  kernel, bias = model.get_layer('head').get_weights()
   if ending in ('layer', 'activation', 'logits'):
+    kernel, bias = model.get_layer('head').get_weights()
     by_hand = IMAGES.reshape(4, -1) @ kernel + bias
     np.testing.assert_allclose(logits, by_hand, atol=1e-5)

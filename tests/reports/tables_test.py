@@ -9,7 +9,7 @@ from tfcompress.reports import tables
 
 RECORD = types.Measurement(
   model=types.ModelRecord('m.tflite', '0' * 64, 'tflite', (), ()),
-  dataset=None,
+  dataset=types.DatasetRecord('set', 'validation', 10, 'challenge', 'raw'),
   runtime=types.RuntimeRecord('litert_cpu', '1', 'cpu', 1, None),
   size=types.SizeRecord(2 * 2**20, 2.0, 2**20, 12345, 12000),
   latency_ms=latency.summarize(np.array([1.0, 2.0, 3.0]), 1),

@@ -2,15 +2,19 @@
 
 import csv
 import dataclasses
+import fcntl
+import os
 import pathlib
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from tests import conftest
 from tfcompress.core import records, types
+from tfcompress.data import pipelines
 from tfcompress.models import io
 from tfcompress.training import run
 
@@ -126,7 +130,10 @@ def test_a_stopped_run_ends_with_the_same_weights(config, baseline):
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'epochs': 3}, 'begun with other flags .epochs 2 there, 3 now'),
+    (
+      {'epochs': 3},
+      'begun with other flags or parents .config.epochs 2 there, 3 now',
+    ),
     ({'model': types.ModelSpec(depth=34)}, 'model.depth 18 there, 34 now'),
   ],
 )
@@ -138,18 +145,52 @@ def test_a_checkpoint_of_another_config_is_refused(change, message, config):
   assert records.sha256(config.output_dir) == before
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(config):
-  run.run(dataclasses.replace(config, epochs=1), '')
-  folder = pathlib.Path(config.output_dir)
-  config = dataclasses.replace(
-    config,
-    optimizer=types.OptimizerConfig(learning_rate=1e30, clip_norm=0),
-    output_dir=str(folder) + '_nan',
-    epochs=5,
-  )
-  with pytest.raises(ValueError, match='the loss became .* lower --learning'):
+def test_a_parent_that_changed_is_noticed(config, baseline, tmp_path):
+  teacher = shutil.copytree(baseline, tmp_path / 'teacher')
+  config = as_stage(config, types.Stage.KD, str(teacher))
+  run.run(config, '')
+  model, manifest = io.load(str(teacher))
+  model.get_layer('logits').bias.assign([1, 2, 3])
+  io.save(str(teacher), model, manifest)
+  with pytest.raises(ValueError, match='parents.0.sha256 .* there'):
     run.run(config, '')
-  assert not (folder.with_name('run_nan') / 'manifest.json').exists()
+
+
+def test_two_processes_do_not_train_into_one_folder(config):
+  folder = pathlib.Path(config.output_dir)
+  folder.mkdir()
+  other = os.open(folder, os.O_RDONLY)
+  fcntl.flock(other, fcntl.LOCK_EX)
+  with pytest.raises(ValueError, match='another process is training into it'):
+    run.run(config, '')
+  os.close(other)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
+  config, monkeypatch
+):
+  """The third epoch's batches hold a NaN; two good checkpoints are there."""
+  folder = pathlib.Path(config.output_dir)
+  original = pipelines.train
+
+  def poisoned(*args, epochs, **kwargs):
+    steps = 36 // config.batch_size
+    batches = original(*args, epochs=epochs, **kwargs).enumerate()
+    return batches.map(
+      lambda i, batch: (tf.where(i < 2 * steps, batch[0], np.nan), batch[1])
+    )
+
+  monkeypatch.setattr(pipelines, 'train', poisoned)
+  config = dataclasses.replace(config, epochs=4)
+  with pytest.raises(ValueError, match='the loss became nan in epoch 3'):
+    run.run(config, '')
+  assert not (folder / 'manifest.json').exists()
+  latest = tf.train.latest_checkpoint(folder / 'checkpoints')
+  assert latest.endswith('ckpt-2')
+  reader = tf.train.load_checkpoint(latest)
+  for name, _ in tf.train.list_variables(latest):
+    value = reader.get_tensor(name)
+    assert isinstance(value, bytes) or np.isfinite(value).all()
 
 
 def test_a_teacher_of_other_classes_is_refused(config, baseline, tmp_path):

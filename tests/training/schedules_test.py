@@ -22,7 +22,7 @@ def test_no_warmup_starts_at_the_peak():
   assert float(rate(20)) == pytest.approx(0)
 
 
-@pytest.mark.parametrize('total_steps', [3, 40, 1234])
+@pytest.mark.parametrize('total_steps', [4, 40, 1234])
 @pytest.mark.parametrize('schedule', types.PruningSchedule)
 def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
   config = types.PruneConfig(
@@ -39,6 +39,18 @@ def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
   assert updates[-1][0] <= 0.75 * total_steps + 1
   values = [value for _, value in updates]
   assert values == sorted(values)
+
+
+def test_a_span_without_a_step_is_refused():
+  config = types.PruneConfig(begin=0.98, end=1.0)
+  with pytest.raises(ValueError, match='leaves no step to prune in'):
+    schedules.pruning(config, 12)
+
+
+@pytest.mark.parametrize('name', types.Optimizer)
+def test_optimizers_without_decay(name):
+  config = types.OptimizerConfig(name=name, weight_decay=0)
+  assert schedules.optimizer(config, 10, 10).weight_decay == 0
 
 
 def test_only_kernels_decay():

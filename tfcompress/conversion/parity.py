@@ -45,7 +45,16 @@ def measure(
 
 
 def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:
-  """Compares probabilities (N, C), float32, with labels (N,) int64."""
+  """Compares probabilities (N, C), float32, with labels (N,) int64.
+
+  Raises:
+    ValueError: the file's are not finite.
+  """
+  if not np.isfinite(file).all():
+    raise ValueError(
+      'the converted file gives outputs that are not finite; nothing was '
+      'written; choose another --variant'
+    )
   noise = float(np.square(parent - file, dtype=np.float64).sum())
   signal = float(np.square(parent, dtype=np.float64).sum())
   first, second = parent.argmax(axis=-1), file.argmax(axis=-1)

@@ -31,7 +31,13 @@ def load(path: str):
     import tf_keras as keras
   try:
     return keras.models.load_model(path, compile=False)
-  except (ValueError, OSError, KeyError, TypeError) as error:
+  except (
+    ValueError,
+    OSError,
+    KeyError,
+    TypeError,
+    zipfile.BadZipFile,
+  ) as error:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     raise ValueError(f'{path}: not a whole Keras model ({reason})') from error
 

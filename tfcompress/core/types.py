@@ -347,7 +347,7 @@ class ExportConfig:
     min_snr_db: least signal-to-noise of the probabilities, in decibel.
     username: for metadata.json.
     teamname: for metadata.json.
-    data: None takes the data the artifact was trained on.
+    data: the images; None takes those the artifact was trained on.
   """
 
   artifact: str
@@ -388,7 +388,9 @@ class MeasureConfig:
     data: the images for accuracy.
     input_scaling: what the file expects of its pixels; None asks its metadata.
     runtime: None takes the one made for the file's format.
-    num_threads: threads of one inference; for accuracy, of the machine's share.
+    class_names: of the model's outputs, which the data must have; empty where
+      the file does not tell.
+    num_threads: threads of one timed inference; accuracy uses every core.
     runs: timed inferences.
     warmup_runs: inferences before them; None takes runs / 10, at least 10.
   """
@@ -398,6 +400,7 @@ class MeasureConfig:
   data: DataSpec = DataSpec()
   input_scaling: Normalization | None = None
   runtime: Runtime | None = None
+  class_names: tuple[str, ...] = ()
   num_threads: int = 1
   runs: int = 100
   warmup_runs: int | None = None

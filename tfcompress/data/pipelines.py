@@ -6,6 +6,7 @@ epoch and be the same.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,10 @@ import tensorflow as tf
 
 from tfcompress.core import types
 from tfcompress.data import sources, transforms
+
+_BATCHES_READY = 3
+_split = tf.random.experimental.stateless_split
+_fold_in = tf.random.experimental.stateless_fold_in
 
 
 def train(
@@ -31,51 +36,52 @@ def train(
     config: random changes.
     batch_size: B; a last, smaller batch of an epoch is dropped.
     image_size: S.
-    seed: of order and augmentation.
+    seed: of order and augmentation, from 1 on.
     epochs: which, counted from 0; the same epoch is always the same.
 
   Returns:
     Batches of float32 images (B, S, S, 3), 0..255, and targets (B, classes),
     rows of which sum to one.
   """
-  num_classes = len(source.class_names)
+
   handles = source.handles(types.Split.TRAIN)
 
   def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
     order_seed, view_seed, mix_seed = tf.unstack(
-      tf.random.experimental.stateless_split(
-        [tf.constant(seed, tf.int64), epoch], 3
-      )
+      _split([tf.constant(seed, tf.int64), epoch], 3)
     )
-
-    def view(index, example):
-      handle, label = example
-      image = transforms.training(
-        transforms.decode(source.read(handle)),
-        image_size,
-        config,
-        tf.random.experimental.stateless_fold_in(view_seed, index),
-      )
-      return image, tf.one_hot(label, num_classes)
-
-    def mix(index, batch):
-      images, targets = batch
-      batch_seed = tf.random.experimental.stateless_fold_in(mix_seed, index)
-      return transforms.mix(images, targets, config, batch_seed)
-
-    shuffled = handles.shuffle(
+    dataset = handles.shuffle(
       source.shuffle_buffer,
       seed=tf.cast(order_seed[0], tf.int64),
       reshuffle_each_iteration=False,
     )
-    dataset = shuffled.enumerate().map(view, tf.data.AUTOTUNE)
+    view = _view(source, config, image_size, view_seed)
+    dataset = dataset.enumerate().map(view, _cores())
     dataset = dataset.batch(batch_size, drop_remainder=True)
     if config.mixup_alpha or config.cutmix_alpha:
-      dataset = dataset.enumerate().map(mix, tf.data.AUTOTUNE)
+      dataset = dataset.enumerate().map(
+        lambda index, batch: transforms.mix(
+          *batch, config, _fold_in(mix_seed, index)
+        )
+      )
     return dataset
 
   starts = tf.data.Dataset.range(epochs.start, epochs.stop)
-  return starts.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+  return _streamed(starts.flat_map(one_epoch))
+
+
+def _view(source, config: types.AugmentConfig, image_size: int, seed):
+  """A function from (index, (handle, label)) to a view and its target."""
+  num_classes = len(source.class_names)
+
+  def view(index, example):
+    handle, label = example
+    image = transforms.decode(source.read(handle))
+    view_seed = _fold_in(seed, index)
+    image = transforms.training(image, image_size, config, view_seed)
+    return image, tf.one_hot(label, num_classes)
+
+  return view
 
 
 def evaluation(
@@ -136,16 +142,20 @@ def evenly_drawn(
 
 @contextlib.contextmanager
 def naming_corrupt_images(source: sources.Source) -> Iterator[None]:
-  """Turns a decoding error inside into a ValueError that names the image."""
+  """Turns an image's error inside into a ValueError that names the image."""
   try:
     yield
-  except tf.errors.InvalidArgumentError as error:
+  except (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+  ) as error:
     names = (sources.first_corrupt(source, split) for split in types.Split)
     name = next(filter(None, names), None)
     if name is None:
       raise
     raise ValueError(
-      f'{name}: the image does not decode; remove it or pass '
+      f'{name}: the image cannot be read or decoded; remove it or pass '
       '--skip_corrupt_images'
     ) from error
 
@@ -167,5 +177,19 @@ def _transformed(handles, source, transform, batch_size, input_size):
     image = transforms.decode(source.read(handle))
     return transforms.evaluation(image, input_size, transform), label
 
-  dataset = handles.map(one, tf.data.AUTOTUNE).batch(batch_size)
-  return dataset.prefetch(tf.data.AUTOTUNE)
+  return _streamed(handles.map(one, _cores()).batch(batch_size))
+
+
+def _streamed(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Keeps some batches ready.
+
+  tf.data's tuner is off: it finds what _cores says, and an iterator that is
+  done waits seconds for the tuner's thread.
+  """
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return dataset.prefetch(_BATCHES_READY).with_options(options)
+
+
+def _cores() -> int:
+  return len(os.sched_getaffinity(0))

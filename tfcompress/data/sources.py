@@ -6,6 +6,7 @@ no image in memory.
 
 import dataclasses
 import difflib
+import os
 import pathlib
 import socket
 import urllib.parse
@@ -179,7 +180,8 @@ def _decodes(handles: tf.data.Dataset, read) -> tf.data.Dataset:
     image = image.map(lambda h: transforms.decode(read(h))).ignore_errors()
     return image.reduce(False, lambda found, image: True)
 
-  return handles.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+  cores = len(os.sched_getaffinity(0))
+  return handles.map(one, num_parallel_calls=cores)
 
 
 def _load_tfds(spec: types.DataSpec) -> Source:
@@ -253,10 +255,11 @@ def _prepare(builder, spec: types.DataSpec) -> None:
     requests.exceptions.RequestException,
     tfds.download.DownloadError,
     ConnectionError,
+    AssertionError,  # TFDS's word for files that must be fetched by hand.
   ) as error:
     raise ValueError(
       f'{spec.dataset} must be downloaded and that failed '
-      f'({type(error).__name__}); connect to the network, or copy a prepared '
+      f'({str(error).strip().splitlines()[0]}); connect to the network, or copy a prepared '
       'one to --data_dir, or use --dataset=synthetic100 or folder:DIR'
     ) from error
 

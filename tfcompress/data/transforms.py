@@ -106,7 +106,7 @@ def _resize(image, target):
 
 
 def _to_uint8(image):
-  return tf.cast(tf.clip_by_value(image + 0.5, 0.0, 255.0), tf.uint8)
+  return tf.cast(image + 0.5, tf.uint8)
 
 
 def _random_resized_crop(image, size, min_area, seed):

@@ -29,7 +29,7 @@ def measure(
   source = sources.load(config.data)
   backends = _open(config)
   size = interface.image_size(backends[0], config.model)
-  _require_outputs(backends[0], source, config.model)
+  _require_classes(backends[0], source, config)
   batches = pipelines.evaluation(
     source,
     types.Split.VALIDATION,
@@ -107,14 +107,21 @@ def _open(config: types.MeasureConfig) -> list[interface.Backend]:
   return [load.open_model(config.model, runtime, 1) for _ in range(cores)]
 
 
-def _require_outputs(backend, source: sources.Source, path: str) -> None:
+def _require_classes(
+  backend: interface.Backend,
+  source: sources.Source,
+  config: types.MeasureConfig,
+) -> None:
+  """Raises ValueError unless outputs and classes are known to be the same."""
   outputs = backend.outputs[0].shape[-1]
   if outputs != len(source.class_names):
     raise ValueError(
-      f'{path} has {outputs} outputs, {source.name} '
+      f'{config.model} has {outputs} outputs, {source.name} '
       f'{len(source.class_names)} classes; give --dataset the images it was '
       'made for'
     )
+  if config.class_names:
+    sources.require_classes(source, config.class_names)
 
 
 def ranks(
@@ -134,18 +141,23 @@ def ranks(
   Returns:
     Whole numbers (N,), 0 being a correct top-1; not in the examples' order.
   """
-  lock = threading.Lock()
+  lock, failed = threading.Lock(), threading.Event()
 
   def work(backend) -> list[np.ndarray]:
     found = []
-    while True:
+    while not failed.is_set():
       with lock:
         batch = next(batches, None)
       if batch is None:
-        return found
-      found.append(rank_of(_scores(backend, batch[0], scaling), batch[1]))
+        break
+      try:
+        found.append(rank_of(_scores(backend, batch[0], scaling), batch[1]))
+      except ValueError:
+        failed.set()  # The others need not go on.
+        raise
       with lock:
         on_images(len(batch[1]))
+    return found
 
   with futures.ThreadPoolExecutor(len(backends)) as pool:
     parts = [part for parts in pool.map(work, backends) for part in parts]

@@ -1,5 +1,7 @@
 """The classifier's end: from class probabilities back to logits."""
 
+import numpy as np
+import tensorflow as tf
 import tf_keras
 
 _TINY = 1e-12  # keeps the logarithm of a probability finite
@@ -8,19 +10,18 @@ _TINY = 1e-12  # keeps the logarithm of a probability finite
 def with_logits(model) -> tf_keras.Model:
   """Returns a view of a classifier that ends in logits, float32 (B, classes).
 
-  A final softmax layer is left out. A softmax inside the last layer is undone
-  by a logarithm: softmax(log p) = p, so the result equals the logits up to a
-  constant per row, which no softmax sees. Other outputs are taken as logits.
+  A final softmax layer is left out. A softmax anywhere else at the end is
+  undone by a logarithm: softmax(log p) = p, so the result equals the logits up
+  to a constant per row, which no softmax sees. Other outputs are logits.
+
+  Args:
+    model: a tf_keras or Keras 3 model from images to (B, classes).
   """
   keras = _keras_of(model)
-  last = model.layers[-1]
-  if _is_softmax(last):
-    outputs = last.input
-  elif getattr(last, 'activation', None) is keras.activations.softmax:
-    log = keras.layers.Lambda(
-      lambda p: _log_softmax_inverse(p), dtype='float32', name='log'
-    )
-    outputs = log(model.output)
+  if _is_softmax(model.layers[-1]):
+    outputs = model.layers[-1].input
+  elif _gives_probabilities(model):
+    outputs = keras.layers.Lambda(_log, dtype='float32')(model.output)
   else:
     outputs = model.output
   cast = keras.layers.Activation('linear', dtype='float32', name='logits_f32')
@@ -34,9 +35,16 @@ def _is_softmax(layer) -> bool:
   return name == 'Softmax'
 
 
-def _log_softmax_inverse(probabilities):
-  import tensorflow as tf
+def _gives_probabilities(model) -> bool:
+  """Whether outputs on random pixels are shares that sum to one."""
+  shape = [size or 32 for size in model.input_shape[1:]]
+  pixels = np.random.RandomState(0).rand(4, *shape).astype(np.float32) * 255
+  outputs = np.array(model(pixels, training=False), np.float32)
+  sums_to_one = np.allclose(outputs.sum(axis=-1), 1, atol=1e-2)
+  return bool(sums_to_one and (outputs >= 0).all())
 
+
+def _log(probabilities):
   return tf.math.log(tf.maximum(probabilities, _TINY))
 
 

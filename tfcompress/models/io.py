@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import tf_keras
 
-from tfcompress.core import records, types
+from tfcompress.core import keras_files, records, types
 from tfcompress.models import resnet
 
 
@@ -25,11 +25,7 @@ def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
 
 def read_weights(artifact: str, model: tf_keras.Model) -> None:
   """Copies an artifact's weights into `model`, layer by layer."""
-  path = pathlib.Path(artifact) / records.MODEL
-  try:
-    saved = tf_keras.models.load_model(path, compile=False)
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path}: cannot be read ({error})') from error
+  saved = keras_files.load(str(pathlib.Path(artifact) / records.MODEL))
   copy_weights(saved, model)
 
 

@@ -81,6 +81,8 @@ def _rows(record, score) -> list[tuple[str, str, str, str]]:
     rows.append(('  95 % interval', f'{low:.2f} to {high:.2f}', '', ''))
     rows.append(('top-5, %', f'{accuracy.top5_percent:.2f}', '', ''))
     rows.append(('images', f'{accuracy.num_examples:,}', '', ''))
+    rows.append(('  of', record.dataset.name, '', ''))
+    rows.append(('  transform', record.dataset.transform, '', ''))
   return rows
 
 

@@ -43,7 +43,8 @@ def encode(
     scaling: what the model expects of its pixels.
   """
   raw = scaling is types.Normalization.RAW
-  if raw and info.dtype == 'uint8' and info.scale in (None, 1.0):
+  as_is = info.scale in (None, 1.0) and not info.zero_point
+  if raw and as_is and info.dtype == 'uint8':
     return images
   pixels = images.astype(np.float32)
   if not raw:

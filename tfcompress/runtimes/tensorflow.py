@@ -25,6 +25,8 @@ class TensorFlow:
     Raises:
       ValueError: nothing that TensorFlow or Keras can open.
     """
+    # A record says CPU: nothing may run anywhere else.
+    tf.config.set_visible_devices([], 'GPU')
     if num_threads is not None:
       _set_threads(num_threads)
     if pathlib.Path(path).is_dir():
@@ -94,8 +96,14 @@ def _dtype(tensor) -> str:
 def _saved_model(path: str):
   try:
     loaded = tf.saved_model.load(path)
-  except (OSError, ValueError, RuntimeError) as error:
-    reason = str(error).splitlines()[0]
+  except (
+    OSError,
+    ValueError,
+    RuntimeError,
+    IndexError,
+    tf.errors.OpError,
+  ) as error:
+    reason = str(error).strip().splitlines()[0]
     raise ValueError(f'{path}: not a SavedModel ({reason})') from error
   if _SIGNATURE not in loaded.signatures:
     raise ValueError(

@@ -72,6 +72,6 @@ class Distiller(tf_keras.Model):
 
   def _update(self, terms, targets, logits):
     for name, value in terms.items():
-      self._terms[name].update_state(value)
+      self._terms[name].update_state(value, sample_weight=tf.shape(logits)[0])
     self.compiled_metrics.update_state(targets, logits)
     return {metric.name: metric.result() for metric in self.metrics}

@@ -63,6 +63,8 @@ def prepare(config: types.TrainConfig) -> Job:
       f'images, fewer than --batch_size={config.batch_size}'
     )
   policy = device.dtype_policy(config.mixed_precision)
+  if config.stage is types.Stage.PRUNE:
+    policy = 'float32'  # TF-MOT's masked layers compute in nothing else.
   spec, parents, steps = _model(config, source)
   teacher = None
   image_size = spec.stem_size

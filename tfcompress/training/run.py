@@ -1,6 +1,10 @@
 """Runs one stage: a config and artifacts in, a new artifact out."""
 
+import contextlib
+import fcntl
+import os
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -10,6 +14,7 @@ from tfcompress.data import pipelines
 from tfcompress.models import io, resnet
 from tfcompress.training import (
   baseline,
+  begun,
   device,
   distill,
   loop,
@@ -24,7 +29,6 @@ from tfcompress.training import (
   trainee as trainee_lib,
 )
 
-_CONFIG = f'{loop.CHECKPOINTS}/config.json'
 _FLAGS = 'flags.cfg'
 
 # The stage table: what each stage makes of a job.
@@ -48,25 +52,45 @@ def run(config: types.TrainConfig, flags_text: str) -> types.Manifest:
 
   Raises:
     ValueError: anything in the config, the data or the parents that does not
-      fit, or a folder in which another config was begun.
+      fit, or a folder in which something else was begun or is going on.
   """
   folder = pathlib.Path(config.output_dir)
   records.require_writable(folder)
-  _require_same_config(config, folder)
-  if (folder / records.MANIFEST).is_file():
-    print(f'{folder} is there already, made with the same flags')
-    return records.read_manifest(folder)
-  tf_keras.utils.set_random_seed(config.seed)
-  if config.deterministic:
-    tf.config.experimental.enable_op_determinism()
-  job = job_lib.prepare(config)
-  records.write_json(folder / _CONFIG, config)
-  records.write_bytes(folder / _FLAGS, flags_text.encode())
-  _announce(job)
-  trainee = STAGES[config.stage](job)
-  with pipelines.naming_corrupt_images(job.source):
-    _fit(job, trainee, folder)
-    return _finish(job, trainee)
+  with _alone(folder):
+    begun.require_same(folder, config)
+    if (folder / records.MANIFEST).is_file():
+      print(f'{folder} is there already, made with the same flags')
+      return records.read_manifest(folder)
+    tf_keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+      tf.config.experimental.enable_op_determinism()
+    job = job_lib.prepare(config)
+    begun.write(folder, config, job.parents)
+    records.write_bytes(folder / _FLAGS, flags_text.encode())
+    _announce(job)
+    trainee = STAGES[config.stage](job)
+    with pipelines.naming_corrupt_images(job.source):
+      _fit(job, trainee, folder)
+      return _finish(job, trainee)
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+  """Raises ValueError if another process trains into `folder`.
+
+  The system frees the lock of a process that was killed.
+  """
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+  except BlockingIOError as error:
+    raise ValueError(
+      f'{folder}: another process is training into it; wait for it or '
+      'choose another --output_dir'
+    ) from error
+  finally:
+    os.close(descriptor)
 
 
 def _fit(
@@ -111,43 +135,6 @@ def _finish(job: job_lib.Job, trainee: trainee_lib.Trainee) -> types.Manifest:
   )
   io.save(job.config.output_dir, model, manifest)
   return manifest
-
-
-def _require_same_config(
-  config: types.TrainConfig, folder: pathlib.Path
-) -> None:
-  """Raises ValueError if another config was begun in `folder`."""
-  if not (folder / _CONFIG).is_file():
-    if (folder / records.MANIFEST).is_file():
-      raise ValueError(
-        f'{folder}: holds an artifact without its {_CONFIG}; '
-        'choose another --output_dir'
-      )
-    return
-  begun = _flat(records.read_json(folder / _CONFIG))
-  asked = _flat(records.to_json(config))
-  differences = [
-    f'{name} {begun.get(name)} there, {asked.get(name)} now'
-    for name in sorted(begun.keys() | asked.keys())
-    if name != 'output_dir' and begun.get(name) != asked.get(name)
-  ]
-  if differences:
-    raise ValueError(
-      f'{folder}: begun with other flags ({"; ".join(differences)}); use the '
-      'same flags to continue, or another --output_dir, or remove the folder '
-      'to begin anew'
-    )
-
-
-def _flat(tree: dict, prefix: str = '') -> dict[str, object]:
-  """Nested dictionaries as one, with dotted names."""
-  flat = {}
-  for key, value in tree.items():
-    if isinstance(value, dict):
-      flat |= _flat(value, f'{prefix}{key}.')
-    else:
-      flat[prefix + key] = value
-  return flat
 
 
 def _announce(job: job_lib.Job) -> None:

@@ -28,7 +28,7 @@ def optimizer(
   """Returns the optimizer with its schedule, decaying kernels only."""
   common = {
     'learning_rate': learning_rate(config, steps_per_epoch, epochs),
-    'weight_decay': config.weight_decay or None,
+    'weight_decay': config.weight_decay,
     'global_clipnorm': config.clip_norm or None,
     'jit_compile': False,  # XLA's CPU convolutions are ten times slower.
   }
@@ -52,7 +52,13 @@ def pruning(
   """
   begin = round(config.begin * total_steps)
   last = min(round(config.end * total_steps), total_steps - 1)
-  span = max(1, last - begin)
+  span = last - begin
+  if span < 1:
+    raise ValueError(
+      f'pruning from {config.begin:g} to {config.end:g} of {total_steps} steps '
+      'leaves no step to prune in; widen --prune_begin and --prune_end, or '
+      'train longer'
+    )
   frequency = max(1, span // _MASK_UPDATES)
   end = begin + span // frequency * frequency
   if config.schedule is types.PruningSchedule.CONSTANT:

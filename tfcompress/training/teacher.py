@@ -74,11 +74,12 @@ def _load_file(config: types.DistillConfig, num_classes: int) -> Teacher:
       f'{config.teacher}: a teacher of {model.output_shape[-1]} classes, '
       f"expected the student's {num_classes}"
     )
-  size = model.input_shape[1]
-  if size is None:
+  shape = model.input_shape
+  if len(shape) != 4 or shape[1] != shape[2] or shape[1] is None:
     raise ValueError(
-      f'{config.teacher}: input {model.input_shape}, expected a fixed size'
+      f'{config.teacher}: input {shape}, expected (None, S, S, 3) of a fixed S'
     )
+  size = shape[1]
   model.trainable = False
   return Teacher(
     record=types.ParentRecord(

@@ -17,8 +17,7 @@ def stream(job: job_lib.Job) -> tf.data.Dataset:
     lambda images, labels: (
       pipelines.as_seen_inside(images, job.image_size),
       tf.one_hot(labels, num_classes),
-    ),
-    tf.data.AUTOTUNE,
+    )
   )
 
 
