@@ -5,7 +5,6 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -93,8 +92,3 @@ def exported(baseline, tmp_path_factory) -> dict[types.Variant, str]:
     )
     run.run(config)
   return folders
-
-
-@pytest.fixture
-def replace():
-  return dataclasses.replace

@@ -93,7 +93,7 @@ def _export() -> None:
 
   parity = run.run(config)
   print(
-    f'{config.output_dir}/{run.MODEL}: {config.variant.value}, same top-1 as '
+    f'{config.output_dir}: {config.variant.value}, same top-1 as '
     f'{config.artifact} on {parity.agreement_percent:.1f} % of '
     f'{parity.examples} held-out images, {parity.snr_db:.1f} dB'
   )

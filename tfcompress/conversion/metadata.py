@@ -3,6 +3,7 @@
 import tf_keras
 
 from tfcompress.conversion import parity as parity_lib
+from tfcompress.conversion import variants
 from tfcompress.core import records, types
 
 CHALLENGE_SIZE = 224
@@ -29,10 +30,9 @@ def require_challenge(
 def metadata(
   config: types.ExportConfig,
   manifest: types.Manifest,
-  io_dtype: types.IoDtype,
   parity: parity_lib.Parity,
-  model_sha256: str,
   parent: types.ParentRecord,
+  model_sha256: str,
 ) -> dict[str, object]:
   """Returns metadata.json: the challenge's keys and one of ours."""
   return {
@@ -43,7 +43,7 @@ def metadata(
       'schema_version': 1,
       'sha256': model_sha256,
       'variant': config.variant.value,
-      'io_dtype': io_dtype.value,
+      'io_dtype': variants.io_dtype(config.variant, config.io_dtype).value,
       'input_scaling': manifest.input_scaling.value,
       'class_names': list(manifest.class_names),
       'data': records.to_json(config.data or manifest.data),

@@ -3,14 +3,16 @@
 import pathlib
 import tempfile
 
+import numpy as np
+import tf_keras
+
 from tfcompress.conversion import metadata, parity, tflite, variants
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
 from tfcompress.models import io
+from tfcompress.runtimes import interface
 
-MODEL = 'model.tflite'
-METADATA = 'metadata.json'
-ARCHITECTURE = 'architecture.json'
+_ARCHITECTURE = 'architecture.json'
 
 
 def run(config: types.ExportConfig) -> parity.Parity:
@@ -23,7 +25,7 @@ def run(config: types.ExportConfig) -> parity.Parity:
     ValueError: no such artifact, other classes, or a file that fails a check;
       nothing is written then.
   """
-  io_dtype = variants.io_dtype(config.variant, config.io_dtype)
+  variants.io_dtype(config.variant, config.io_dtype)
   manifest = records.read_manifest(config.artifact)
   metadata.require_challenge(config, manifest.model)
   records.require_writable(config.output_dir)
@@ -31,42 +33,16 @@ def run(config: types.ExportConfig) -> parity.Parity:
   source = sources.load(data)
   sources.require_classes(source, manifest.class_names)
   model, _ = io.load(config.artifact)
-  size = manifest.model.input_size
+  draw = lambda split, count: _drawn(source, split, count, data, model)
+  representative = None
+  if variants.RECIPES[config.variant].calibrated:
+    representative, _ = draw(types.Split.TRAIN, config.calibration_examples)
   content = tflite.convert(
-    model,
-    config.variant,
-    io_dtype,
-    _drawn(source, types.Split.TRAIN, config.calibration_examples, data, size)[
-      0
-    ]
-    if variants.RECIPES[config.variant].calibrated
-    else None,
+    model, config.variant, config.io_dtype, representative
   )
-  held_out = _drawn(
-    source, types.Split.VALIDATION, config.parity_examples, data, size
-  )
-  with tempfile.TemporaryDirectory() as scratch:
-    path = str(pathlib.Path(scratch) / MODEL)
-    records.write_bytes(path, content)
-    parity.require_interface(path, manifest.model)
-    result = parity.measure(model, path, *held_out)
-    parity.require(result, config)
-    model_sha256 = records.sha256(path)
-  parent_file = pathlib.Path(config.artifact) / records.MODEL
-  parent = types.ParentRecord(
-    'parent', config.artifact, records.sha256(parent_file)
-  )
-  folder = pathlib.Path(config.output_dir)
-  records.write_json(
-    folder / ARCHITECTURE,
-    metadata.architecture(model, manifest, config.variant),
-  )
-  records.write_bytes(folder / MODEL, content)
-  # Last, since its SHA-256 says which model it speaks of.
-  records.write_json(
-    folder / METADATA,
-    metadata.metadata(config, manifest, io_dtype, result, model_sha256, parent),
-  )
+  held_out = draw(types.Split.VALIDATION, config.parity_examples)
+  result = _check(config, manifest, model, content, held_out)
+  _write(config, manifest, model, content, result)
   return result
 
 
@@ -75,8 +51,8 @@ def _drawn(
   split: types.Split,
   count: int,
   data: types.DataSpec,
-  size: int,
-):
+  model: tf_keras.Model,
+) -> tuple[np.ndarray, np.ndarray]:
   """Images, evenly over the classes, through the evaluation transform."""
   with pipelines.naming_corrupt_images(source):
     return pipelines.evenly_drawn(
@@ -84,5 +60,53 @@ def _drawn(
       split,
       data.transform,
       count=count,
-      input_size=size,
+      input_size=model.input_shape[1],
     )
+
+
+def _check(
+  config: types.ExportConfig,
+  manifest: types.Manifest,
+  model: tf_keras.Model,
+  content: bytes,
+  held_out: tuple[np.ndarray, np.ndarray],
+) -> parity.Parity:
+  """Raises ValueError unless the file is what it should be."""
+  with tempfile.TemporaryDirectory() as scratch:
+    path = str(pathlib.Path(scratch) / interface.MODEL_FILE)
+    records.write_bytes(path, content)
+    parity.require_interface(path, manifest.model)
+    result = parity.measure(model, path, *held_out)
+  parity.require(result, config)
+  return result
+
+
+def _write(
+  config: types.ExportConfig,
+  manifest: types.Manifest,
+  model: tf_keras.Model,
+  content: bytes,
+  result: parity.Parity,
+) -> None:
+  """Writes the three files, each in one step."""
+  folder = pathlib.Path(config.output_dir)
+  parent_file = pathlib.Path(config.artifact) / records.MODEL
+  parent = types.ParentRecord(
+    'parent', config.artifact, records.sha256(parent_file)
+  )
+  records.write_json(
+    folder / _ARCHITECTURE,
+    metadata.architecture(model, manifest, config.variant),
+  )
+  records.write_bytes(folder / interface.MODEL_FILE, content)
+  # Last, since its SHA-256 says which model it speaks of.
+  records.write_json(
+    folder / interface.METADATA_FILE,
+    metadata.metadata(
+      config,
+      manifest,
+      result,
+      parent,
+      records.sha256(folder / interface.MODEL_FILE),
+    ),
+  )

@@ -13,6 +13,7 @@ import numpy as np
 from tfcompress.core import records, types
 
 MODEL_FILE = 'model.tflite'
+METADATA_FILE = 'metadata.json'
 
 
 class Backend(Protocol):
