@@ -5,8 +5,10 @@ command that calls a `define_*` function.
 """
 
 import dataclasses
+import enum
 import signal
 import sys
+import typing
 from collections.abc import Callable
 
 from absl import flags
@@ -28,7 +30,10 @@ class _Help(flags.BooleanFlag):
     if not self._parse(arg):
       return
     print(self._usage.strip())
-    print(_of_command(FLAGS.module_help))
+    print('\nflags:')
+    # Without the line that names the module's file.
+    flags_of = lambda module: FLAGS.module_help(module).split('\n', 2)[2]
+    print(_of_command(flags_of))
     sys.exit(0)
 
 
@@ -99,31 +104,64 @@ def given_flagfiles() -> list[str]:
   ]
 
 
+def define(config: type, **helps: str | tuple) -> None:
+  """Defines a flag for each of a dataclass's fields, with its default.
+
+  Args:
+    config: the dataclass.
+    **helps: by field, the flag's help, or a tuple of the help, the lower bound
+      and, if there is one, the upper bound. Fields without help get no flag.
+  """
+  hints = typing.get_type_hints(config)
+  for field in dataclasses.fields(config):
+    if field.name not in helps:
+      continue
+    text = helps[field.name]
+    text, *bounds = (text,) if isinstance(text, str) else text
+    optional = typing.get_args(hints[field.name])
+    kind = optional[0] if optional else hints[field.name]
+    if issubclass(kind, enum.Enum):
+      flags.DEFINE_enum_class(field.name, field.default, kind, text)
+    else:
+      _DEFINE[kind](field.name, field.default, text, *bounds)
+
+
+_DEFINE = {
+  bool: flags.DEFINE_bool,
+  float: flags.DEFINE_float,
+  int: flags.DEFINE_integer,
+  str: flags.DEFINE_string,
+}
+
+
+def read(config: type, **others):
+  """Returns a dataclass of the flags that have its fields' names.
+
+  Args:
+    config: the dataclass.
+    **others: fields that are no flags, or not as they are.
+  """
+  names = {field.name for field in dataclasses.fields(config)}
+  own = {name: FLAGS[name].value for name in (names - set(others)) & set(FLAGS)}
+  return config(**own, **others)
+
+
 def define_data_flags() -> None:
   """Defines which images to use and how evaluation brings them to size."""
-  default = types.DataSpec()
-  flags.DEFINE_string(
-    'dataset',
-    default.dataset,
-    'synthetic100 (generated), a TFDS name such as cifar100, or folder:DIR '
-    'with DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}',
-  )
-  flags.DEFINE_string(
-    'data_dir',
-    default.data_dir,
-    "where TFDS keeps prepared datasets; empty is TFDS's own default",
-  )
-  flags.DEFINE_enum_class(
-    'transform',
-    default.transform,
-    types.EvaluationTransform,
-    'evaluation: challenge resizes to the input size and does nothing else, '
-    'imagenet resizes the short side to 256/224 of it and crops the center',
-  )
-  flags.DEFINE_bool(
-    'skip_corrupt_images',
-    default.skip_corrupt_images,
-    'leave out, and count, the images of a folder that do not decode',
+  define(
+    types.DataSpec,
+    dataset=(
+      'synthetic100 (generated), a TFDS name such as cifar100, or folder:DIR '
+      'with DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}'
+    ),
+    data_dir="where TFDS keeps prepared datasets; empty is TFDS's own default",
+    transform=(
+      'evaluation: challenge resizes to the input size and does nothing else, '
+      'imagenet resizes the short side to 256/224 of it and crops the center'
+    ),
+    skip_corrupt_images=(
+      'leave out, and count, the images of a folder that do not decode'
+    ),
   )
 
 
@@ -133,11 +171,18 @@ def data_spec(known: types.DataSpec | None = None) -> types.DataSpec:
   Args:
     known: what a model was made for; only the flags that were given change it.
   """
-  names = [field.name for field in dataclasses.fields(types.DataSpec)]
-  if known is not None:
-    names = given(*names)
+  if known is None:
+    return read(types.DataSpec)
+  names = given(*(field.name for field in dataclasses.fields(known)))
   values = {name: FLAGS[name].value for name in names}
-  return dataclasses.replace(known or types.DataSpec(), **values)
+  return dataclasses.replace(known, **values)
+
+
+def require(*names: str, example: str) -> None:
+  """Raises ValueError unless these flags have a value."""
+  for name in names:
+    if not FLAGS[name].value:
+      raise ValueError(f'--{name} is missing; give it, or --flagfile={example}')
 
 
 def given(*names: str) -> list[str]:

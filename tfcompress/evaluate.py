@@ -18,33 +18,26 @@ from tfcompress.core import records, types
 
 FLAGS = flags.FLAGS
 _ABOVE_ZERO = 1e-9
-_M = types.MeasureConfig
 
 
 def _define_flags() -> None:
   flags.DEFINE_string('model', None, 'the file or folder to measure')
+  cli_flags.define_data_flags()
   flags.DEFINE_list(
     'parts',
     [part.value for part in types.Part],
     'what to measure, of size, latency, memory and accuracy',
   )
-  flags.DEFINE_enum_class(
-    'runtime',
-    None,
-    types.Runtime,
-    "the file format's own if not given; null measures the harness",
-  )
-  flags.DEFINE_enum_class(
-    'input_scaling',
-    None,
-    types.Normalization,
-    'what the file expects of its pixels; its metadata tells if not given, '
-    'else raw pixels',
-  )
-  flags.DEFINE_integer('num_threads', _M.num_threads, 'of one inference', 1)
-  flags.DEFINE_integer('runs', _M.runs, 'timed inferences', 1)
-  flags.DEFINE_integer(
-    'warmup_runs', None, 'untimed ones before; a tenth of runs if not given', 0
+  cli_flags.define(
+    types.MeasureConfig,
+    runtime="the file format's own if not given; null measures the harness",
+    input_scaling=(
+      'what the file expects of its pixels; its metadata tells if not given, '
+      'else raw pixels'
+    ),
+    num_threads=('of one timed inference', 1),
+    runs=('timed inferences', 1),
+    warmup_runs=('untimed ones before; a tenth of runs if not given', 0),
   )
   flags.DEFINE_string(
     'baseline',
@@ -53,33 +46,21 @@ def _define_flags() -> None:
     "model's float32 teacher, or a plain ResNet-18, on this machine), a "
     'model file, or a record that --output_file wrote',
   )
-  flags.DEFINE_float(
-    'baseline_size', None, "MiB, in place of the baseline's", _ABOVE_ZERO
-  )
-  flags.DEFINE_float(
-    'baseline_latency',
-    None,
-    "milliseconds, in place of the baseline's",
-    _ABOVE_ZERO,
-  )
-  flags.DEFINE_float(
-    'baseline_accuracy',
-    None,
-    "top-1 in percent, in place of the baseline's",
-    _ABOVE_ZERO,
-  )
+  for name, unit in (
+    ('size', 'MiB'),
+    ('latency', 'milliseconds'),
+    ('accuracy', 'top-1 in percent'),
+  ):
+    text = f"{unit}, in place of the baseline's"
+    flags.DEFINE_float(f'baseline_{name}', None, text, _ABOVE_ZERO)
   flags.DEFINE_string('output_file', None, 'where the record goes, as JSON')
-  cli_flags.define_data_flags()
 
 
 _define_flags()
 
 
 def _config() -> types.MeasureConfig:
-  if not FLAGS.model:
-    raise ValueError(
-      '--model is missing; give it, or --flagfile=flags/evaluate.cfg'
-    )
+  cli_flags.require('model', example='flags/evaluate.cfg')
   from tfcompress.runtimes import load
 
   metadata = load.metadata_of(FLAGS.model)
@@ -89,16 +70,12 @@ def _config() -> types.MeasureConfig:
   scaling = FLAGS.input_scaling
   if scaling is None and 'input_scaling' in metadata:
     scaling = types.Normalization(metadata['input_scaling'])
-  return types.MeasureConfig(
-    model=FLAGS.model,
+  return cli_flags.read(
+    types.MeasureConfig,
     parts=_parts(),
     data=cli_flags.data_spec(known),
-    class_names=tuple(metadata.get('class_names', ())),
     input_scaling=scaling,
-    runtime=FLAGS.runtime,
-    num_threads=FLAGS.num_threads,
-    runs=FLAGS.runs,
-    warmup_runs=FLAGS.warmup_runs,
+    class_names=tuple(metadata.get('class_names', ())),
   )
 
 

@@ -15,74 +15,43 @@ from tfcompress import cli_flags
 from tfcompress.core import records, types
 
 FLAGS = flags.FLAGS
-_E = types.ExportConfig
 
 
 def _define_flags() -> None:
   flags.DEFINE_string('artifact', None, 'the artifact folder to export')
   flags.DEFINE_string('output_dir', None, 'where the three files go')
-  flags.DEFINE_enum_class(
-    'variant',
-    _E.variant,
-    types.Variant,
-    'int8 is full integer; dynamic has int8 weights and float32 activations',
-  )
-  flags.DEFINE_enum_class(
-    'io_dtype',
-    None,
-    types.IoDtype,
-    'of input and output; uint8 if not given and the variant is int8',
-  )
-  flags.DEFINE_integer(
-    'calibration_examples',
-    _E.calibration_examples,
-    'training images, evenly over the classes, that set the int8 ranges',
-    1,
-  )
-  flags.DEFINE_integer(
-    'parity_examples',
-    _E.parity_examples,
-    'held-out images on which file and parent are compared',
-    1,
-  )
-  flags.DEFINE_float(
-    'min_agreement_percent',
-    _E.min_agreement_percent,
-    'least share of them with the same top-1',
-    0.0,
-    100.0,
-  )
-  flags.DEFINE_float(
-    'min_snr_db',
-    _E.min_snr_db,
-    'least signal-to-noise of the probabilities in decibel',
-  )
-  flags.DEFINE_string('username', _E.username, 'for metadata.json')
-  flags.DEFINE_string('teamname', _E.teamname, 'for metadata.json')
   cli_flags.define_data_flags()
+  cli_flags.define(
+    types.ExportConfig,
+    variant=(
+      'int8 is full integer; dynamic has int8 weights and float32 activations'
+    ),
+    io_dtype='of input and output; uint8 if not given and the variant is int8',
+    calibration_examples=(
+      'training images, evenly over the classes, that set the int8 ranges',
+      1,
+    ),
+    parity_examples=(
+      'held-out images on which file and parent are compared',
+      1,
+    ),
+    min_agreement_percent=(
+      'least share of them with the same top-1',
+      0.0,
+      100.0,
+    ),
+    min_snr_db='least signal-to-noise of the probabilities in decibel',
+    username='for metadata.json; with it the file must be a submission',
+    teamname='for metadata.json, likewise',
+  )
 
 
 _define_flags()
 
 
 def _config() -> types.ExportConfig:
-  for name in ('artifact', 'output_dir'):
-    if not FLAGS[name].value:
-      raise ValueError(
-        f'--{name} is missing; give it, or --flagfile=flags/export_int8.cfg'
-      )
-  return types.ExportConfig(
-    artifact=FLAGS.artifact,
-    output_dir=FLAGS.output_dir,
-    variant=FLAGS.variant,
-    io_dtype=FLAGS.io_dtype,
-    calibration_examples=FLAGS.calibration_examples,
-    parity_examples=FLAGS.parity_examples,
-    min_agreement_percent=FLAGS.min_agreement_percent,
-    min_snr_db=FLAGS.min_snr_db,
-    username=FLAGS.username,
-    teamname=FLAGS.teamname,
-  )
+  cli_flags.require('artifact', 'output_dir', example='flags/export_int8.cfg')
+  return cli_flags.read(types.ExportConfig)
 
 
 def _export() -> None:

@@ -31,7 +31,7 @@ def config(baseline_config, tmp_path) -> types.TrainConfig:
 def as_stage(config, stage: types.Stage, baseline: str) -> types.TrainConfig:
   """The config of a stage that starts from the baseline."""
   if stage is types.Stage.PRUNE:
-    prune = types.PruneConfig(target_sparsity=0.6, end=0.8)
+    prune = types.PruneConfig(target_sparsity=0.6, prune_end=0.8)
     return dataclasses.replace(
       config, stage=stage, parent=baseline, model=None, prune=prune
     )

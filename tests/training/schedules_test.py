@@ -26,7 +26,7 @@ def test_no_warmup_starts_at_the_peak():
 @pytest.mark.parametrize('schedule', types.PruningSchedule)
 def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
   config = types.PruneConfig(
-    schedule=schedule, target_sparsity=0.7, begin=0.25, end=0.75
+    schedule=schedule, target_sparsity=0.7, prune_begin=0.25, prune_end=0.75
   )
   pruning = schedules.pruning(config, total_steps)
   updates = []
@@ -42,14 +42,14 @@ def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
 
 
 def test_a_span_without_a_step_is_refused():
-  config = types.PruneConfig(begin=0.98, end=1.0)
+  config = types.PruneConfig(prune_begin=0.98, prune_end=1.0)
   with pytest.raises(ValueError, match='leaves no step to prune in'):
     schedules.pruning(config, 12)
 
 
 @pytest.mark.parametrize('name', types.Optimizer)
 def test_optimizers_without_decay(name):
-  config = types.OptimizerConfig(name=name, weight_decay=0)
+  config = types.OptimizerConfig(optimizer=name, weight_decay=0)
   assert schedules.optimizer(config, 10, 10).weight_decay == 0
 
 

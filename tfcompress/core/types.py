@@ -138,7 +138,7 @@ class OptimizerConfig:
   """The optimizer and its learning rate: linear warm-up, then cosine to zero.
 
   Attributes:
-    name: which optimizer.
+    optimizer: which.
     learning_rate: the peak, for a batch of any size (it is not scaled).
     momentum: Nesterov momentum of SGD.
     weight_decay: decoupled (Loshchilov 2019): w -= lr * weight_decay * w, on
@@ -147,7 +147,7 @@ class OptimizerConfig:
     clip_norm: greatest norm of all gradients together; 0 is off.
   """
 
-  name: Optimizer = Optimizer.SGD
+  optimizer: Optimizer = Optimizer.SGD
   learning_rate: float = 0.1
   momentum: float = 0.9
   weight_decay: float = 5e-3
@@ -178,17 +178,17 @@ class PruneConfig:
 
   Attributes:
     schedule: how sparsity grows.
-    initial_sparsity: share of zeros at `begin`, polynomial only.
+    initial_sparsity: share of zeros at the begin, polynomial only.
     target_sparsity: share of zeros at the end, of every pruned kernel.
-    begin: when pruning begins, as a fraction of training.
-    end: when the target is reached, as a fraction of training.
+    prune_begin: when pruning begins, as a fraction of training.
+    prune_end: when the target is reached, as a fraction of training.
   """
 
   schedule: PruningSchedule = PruningSchedule.POLYNOMIAL
   initial_sparsity: float = 0.0
   target_sparsity: float = 0.5
-  begin: float = 0.0
-  end: float = 0.75
+  prune_begin: float = 0.0
+  prune_end: float = 0.75
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def optimizer(
     'global_clipnorm': config.clip_norm or None,
     'jit_compile': False,  # XLA's CPU convolutions are ten times slower.
   }
-  if config.name is types.Optimizer.ADAMW:
+  if config.optimizer is types.Optimizer.ADAMW:
     result = tf_keras.optimizers.AdamW(**common)
   else:
     result = tf_keras.optimizers.SGD(
@@ -45,17 +45,17 @@ def optimizer(
 def pruning(
   config: types.PruneConfig, total_steps: int
 ) -> tfmot.sparsity.keras.PruningSchedule:
-  """Returns TF-MOT's schedule with `begin` and `end` in steps.
+  """Returns TF-MOT's schedule with begin and end in steps.
 
-  The mask is renewed for the last time exactly at `end`, when the target is
+  The mask is renewed for the last time exactly at the end, when the target is
   reached.
   """
-  begin = round(config.begin * total_steps)
-  last = min(round(config.end * total_steps), total_steps - 1)
+  begin = round(config.prune_begin * total_steps)
+  last = min(round(config.prune_end * total_steps), total_steps - 1)
   span = last - begin
   if span < 1:
     raise ValueError(
-      f'pruning from {config.begin:g} to {config.end:g} of {total_steps} steps '
+      f'pruning from {config.prune_begin:g} to {config.prune_end:g} of {total_steps} steps '
       'leaves no step to prune in; widen --prune_begin and --prune_end, or '
       'train longer'
     )
