@@ -33,7 +33,6 @@ TINY = (
 
 def run(command: str, *arguments: str, cwd=ROOT):
   environment = os.environ | {'PYTHONPATH': str(ROOT)}
-  del environment['TF_CPP_MIN_LOG_LEVEL']
   return subprocess.run(
     [sys.executable, '-m', f'tfcompress.{command}', *arguments],
     capture_output=True,

@@ -13,10 +13,9 @@ def silence() -> None:
   """Sends the native stderr nowhere and keeps Python's where it was.
 
   TensorFlow and LiteRT greet on stderr when they are imported, which no setting
-  prevents. Whoever sets TF_CPP_MIN_LOG_LEVEL wants to see them: then nothing
-  is done.
+  prevents. TF_CPP_MIN_LOG_LEVEL=0 asks to see all of it: then nothing is done.
   """
-  if _ASKED in os.environ:
+  if os.environ.get(_ASKED) == '0':
     return
   sys.stderr.flush()
   sys.stderr = os.fdopen(os.dup(_STDERR), 'w', buffering=1)
