@@ -67,3 +67,31 @@ def test_only_kernels_decay():
   optimizer.apply_gradients([(zero, kernel), (zero, gamma)])
   assert float(kernel[0]) == pytest.approx(2 * (1 - 0.5 * 0.1))
   assert float(gamma[0]) == 2
+
+
+def test_the_fused_update_is_that_of_keras():
+  import tensorflow as tf
+  import tf_keras
+
+  rng = np.random.RandomState(0)
+  start, gradients = rng.randn(3, 4), rng.randn(5, 3, 4)
+  config = types.OptimizerConfig(
+    learning_rate=0.3, momentum=0.8, warmup_epochs=0, weight_decay=0.1
+  )
+  ours = schedules.optimizer(config, steps_per_epoch=10, epochs=1)
+  keras = tf_keras.optimizers.SGD(
+    schedules.learning_rate(config, 10, 1),
+    momentum=0.8,
+    nesterov=True,
+    weight_decay=0.1,
+    global_clipnorm=1.0,
+    jit_compile=False,
+  )
+  results = []
+  for optimizer in (ours, keras):
+    kernel = tf.Variable(start, dtype=tf.float32, name='conv/kernel')
+    for gradient in gradients:
+      gradient = tf.constant(gradient, tf.float32)
+      optimizer.apply_gradients([(gradient, kernel)])
+    results.append(kernel.numpy())
+  np.testing.assert_allclose(*results, rtol=1e-5)

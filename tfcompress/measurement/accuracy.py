@@ -14,7 +14,7 @@ from tfcompress.core import types
 from tfcompress.data import pipelines, sources
 from tfcompress.runtimes import interface, load
 
-_BATCH = 16
+BATCH = 8
 _TOP = 5
 
 
@@ -34,7 +34,7 @@ def measure(
     source,
     types.Split.VALIDATION,
     config.data.transform,
-    batch_size=_BATCH,
+    batch_size=BATCH,
     input_size=size,
   )
   scaling = config.input_scaling or types.Normalization.RAW

@@ -16,6 +16,7 @@ from tfcompress.training import trainee as trainee_lib
 CHECKPOINTS = 'checkpoints'
 LOGS = 'logs'
 HISTORY = 'history.csv'
+STEPS_PER_EXECUTION = 4  # Python is asked only so often
 
 
 def fit(
@@ -48,6 +49,7 @@ def fit(
   model.compile(
     optimizer,
     loss=trainee.loss,
+    steps_per_execution=STEPS_PER_EXECUTION,
     metrics=[
       tf_keras.metrics.CategoricalAccuracy('top1'),
       tf_keras.metrics.TopKCategoricalAccuracy(5, 'top5'),
@@ -194,6 +196,7 @@ class _Progress(tf_keras.callbacks.Callback):
     self._epochs = epochs
     self._images_per_epoch = images_per_epoch
     self._batch_size = batch_size
+    self._epoch = first_epoch
     self._bar = tqdm.tqdm(
       total=epochs * images_per_epoch,
       initial=first_epoch * images_per_epoch,
@@ -206,15 +209,16 @@ class _Progress(tf_keras.callbacks.Callback):
 
   def on_epoch_begin(self, epoch, logs=None):
     del logs
+    self._epoch = epoch
     self._start = time.monotonic()
     self._bar.set_description(f'epoch {epoch + 1}/{self._epochs}', False)
 
   def on_train_batch_end(self, batch, logs=None):
-    del batch
     self._bar.set_postfix_str(
       f'loss {logs["loss"]:.3f}, top-1 {100 * logs["top1"]:.1f} %', False
     )
-    self._bar.update(self._batch_size)
+    done = self._epoch * self._images_per_epoch + (batch + 1) * self._batch_size
+    self._bar.update(done - self._bar.n)
 
   def on_test_begin(self, logs=None):
     del logs
