@@ -8,6 +8,8 @@ import json
 import pathlib
 import zipfile
 
+from tfcompress.core import errors
+
 SUFFIXES = ('.keras', '.h5')
 
 
@@ -38,8 +40,9 @@ def load(path: str):
     TypeError,
     zipfile.BadZipFile,
   ) as error:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    raise ValueError(f'{path}: not a whole Keras model ({reason})') from error
+    raise ValueError(
+      f'{path}: not a whole Keras model ({errors.first_line(error)})'
+    ) from error
 
 
 def _major_version(file: pathlib.Path) -> int:

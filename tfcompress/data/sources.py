@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core import types
+from tfcompress.core import errors, types
 from tfcompress.data import transforms
 
 _FOLDER = 'folder:'
@@ -259,8 +259,8 @@ def _prepare(builder, spec: types.DataSpec) -> None:
   ) as error:
     raise ValueError(
       f'{spec.dataset} must be downloaded and that failed '
-      f'({str(error).strip().splitlines()[0]}); connect to the network, or copy a prepared '
-      'one to --data_dir, or use --dataset=synthetic100 or folder:DIR'
+      f'({errors.first_line(error)}); connect to the network, or copy a '
+      'prepared one to --data_dir, or use --dataset=synthetic100 or folder:DIR'
     ) from error
 
 

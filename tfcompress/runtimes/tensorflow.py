@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core import environment, keras_files, types
+from tfcompress.core import environment, errors, keras_files, types
 
 _SIGNATURE = 'serving_default'
 
@@ -103,8 +103,9 @@ def _saved_model(path: str):
     IndexError,
     tf.errors.OpError,
   ) as error:
-    reason = str(error).strip().splitlines()[0]
-    raise ValueError(f'{path}: not a SavedModel ({reason})') from error
+    raise ValueError(
+      f'{path}: not a SavedModel ({errors.first_line(error)})'
+    ) from error
   if _SIGNATURE not in loaded.signatures:
     raise ValueError(
       f'{path}: signatures {sorted(loaded.signatures)}, expected {_SIGNATURE}'

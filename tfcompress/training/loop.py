@@ -156,17 +156,10 @@ class _Journal(tf_keras.callbacks.Callback):
     self._start = time.monotonic()
 
   def on_epoch_end(self, epoch, logs=None):
-    optimizer = self.model.optimizer
     row = {
       'epoch': epoch + 1,
       **{name: float(value) for name, value in logs.items()},
-      'learning_rate': float(
-        tf.convert_to_tensor(
-          optimizer.learning_rate(optimizer.iterations)
-          if callable(optimizer.learning_rate)
-          else optimizer.learning_rate
-        )
-      ),
+      'learning_rate': float(self.model.optimizer.learning_rate),
       'seconds': round(time.monotonic() - self._start, 2),
     }
     self._rows.append(row)
