@@ -112,7 +112,7 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
       'no such artifact',
     ),
     ('train', '--stage=prune --parent=no --output_dir=x', 'flags/no.cfg'),
-    ('train', '--stage=baseline --output_dir=x --alpha=1', 'for --stage=kd'),
+    ('train', '--stage=baseline --output_dir=x --alpha=1', 'no teacher'),
     (
       'train',
       '--stage=prune --output_dir=x --parent=y --depth=34',

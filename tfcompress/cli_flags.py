@@ -118,8 +118,12 @@ def define(config: type, **helps: str | tuple) -> None:
       continue
     text = helps[field.name]
     text, *bounds = (text,) if isinstance(text, str) else text
-    optional = typing.get_args(hints[field.name])
-    kind = optional[0] if optional else hints[field.name]
+    hint = hints[field.name]
+    if typing.get_origin(hint) is tuple:
+      flags.DEFINE_list(field.name, list(field.default), text)
+      continue
+    optional = typing.get_args(hint)
+    kind = optional[0] if optional else hint
     if issubclass(kind, enum.Enum):
       flags.DEFINE_enum_class(field.name, field.default, kind, text)
     else:
@@ -142,8 +146,14 @@ def read(config: type, **others):
     **others: fields that are no flags, or not as they are.
   """
   names = {field.name for field in dataclasses.fields(config)}
-  own = {name: FLAGS[name].value for name in (names - set(others)) & set(FLAGS)}
+  own = {name: _value(name) for name in (names - set(others)) & set(FLAGS)}
   return config(**own, **others)
+
+
+def _value(name: str):
+  """A flag's value, a list as a tuple, which does not change."""
+  value = FLAGS[name].value
+  return tuple(value) if isinstance(value, list) else value
 
 
 def define_data_flags() -> None:

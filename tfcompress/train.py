@@ -1,4 +1,4 @@
-"""Trains, prunes or distills a model into an artifact folder.
+"""Trains a model, or changes one by training, into an artifact folder.
 
   python -m tfcompress.train --flagfile=flags/kd.cfg
 
@@ -26,6 +26,31 @@ _MODEL = {
   ),
   'normalization': 'what the model does to raw pixels 0..255',
 }
+_INIT = {
+  'init_from': 'a .keras or .h5 file of tf_keras or Keras 3 to start from',
+  'init_scaling': 'what the model of --init_from expects of its pixels',
+  'custom_objects': (
+    'module or .py file whose classes and functions --init_from names'
+  ),
+}
+_SLIM = {
+  'channel_ratio': ('slim: share of the channels to remove', 0.0, 0.99),
+  'target_macs': (
+    "slim: multiply-accumulates to keep, or a share of the parent's: 50%"
+  ),
+  'target_parameters': 'slim: trainable parameters to keep, likewise',
+  'target_latency': (
+    'slim: milliseconds as int8 on LiteRT, one thread, likewise; it is '
+    'measured here'
+  ),
+  'importance': 'slim: which channels go first',
+  'allocation': (
+    'slim: the same share of every group, the least important of all, or the '
+    'least important for the time that they take'
+  ),
+  'round_to': ('slim: channel counts are multiples of this', 1),
+  'slim_steps': ('slim: surgeries, each followed by a share of --epochs', 1),
+}
 _PRUNE = {
   'schedule': 'prune: how sparsity grows',
   'initial_sparsity': (
@@ -40,17 +65,55 @@ _PRUNE = {
     0.0,
     1.0,
   ),
+  'granularity': (
+    'prune: element; M:N for M zeros among N input channels, such as 2:4; or '
+    'blocks RxC, such as 4x1'
+  ),
+  'scope': 'prune: one threshold a layer, or one over all layers',
+  'rewind_epoch': (
+    'prune: mask at once, then go back to the weights that the parent had '
+    'after this epoch, kept by its --keep_epoch (lottery ticket)',
+    0,
+  ),
+}
+_CLUSTER = {
+  'clusters': ('cluster: distinct values of a kernel', 2, 256),
+  'centroids': 'cluster: where they start',
 }
 _DISTILL = {
-  'teacher': 'kd: artifact folder, or .keras or .h5 file',
-  'teacher_scaling': ('kd: what a .keras or .h5 teacher expects of its pixels'),
-  'temperature': ('kd: softens both outputs', 0.01),
+  'teacher': (
+    'artifact folders, .keras or .h5 files, separated by commas; of several, '
+    'the softened probabilities are averaged'
+  ),
+  'teacher_scaling': 'what a .keras or .h5 teacher expects of its pixels',
+  'temperature': ('of distillation: softens both outputs', 0.01),
   'alpha': (
-    'kd: weight of the distillation term, 1 - alpha of cross-entropy',
+    'weight of the distillation term, 1 - alpha of cross-entropy',
     0.0,
     1.0,
   ),
+  'distill_loss': 'kl of Hinton 2015, or dkd, decoupled, of Zhao 2022',
+  'tckd_weight': ("of dkd's target class term", 0.0),
+  'nckd_weight': ("of dkd's term of the other classes", 0.0),
+  'attention': (
+    'layers whose attention maps are transferred, each NAME or '
+    'STUDENT:TEACHER, separated by commas'
+  ),
+  'attention_weight': ('beta of attention transfer', 0.0),
+  'generations': (
+    "born-again: train this many students, each one's teacher the one before",
+    1,
+  ),
 }
+# The flags of each stage; --teacher and what belongs to it goes with most.
+_OWN = {'slim': _SLIM, 'prune': _PRUNE, 'cluster': _CLUSTER}
+_FROM_PARENT = ('slim', 'prune', 'cluster', 'qat')
+_BUDGETS = (
+  'channel_ratio',
+  'target_macs',
+  'target_parameters',
+  'target_latency',
+)
 
 
 def _define_flags() -> None:
@@ -58,14 +121,18 @@ def _define_flags() -> None:
     'stage',
     None,
     types.Stage,
-    'baseline trains on labels, prune sparsifies a parent, kd distills a '
-    'teacher',
+    'baseline trains on labels, kd on a teacher; slim removes channels of a '
+    'parent, prune weights, cluster makes its weights few, qat trains it for '
+    'int8',
   )
   flags.DEFINE_string('output_dir', None, 'the artifact folder to write')
   cli_flags.define_data_flags()
   flags.DEFINE_enum('depth', '18', ['18', '34', '50'], 'layers of the ResNet')
   cli_flags.define(types.ModelSpec, **_MODEL)
+  cli_flags.define(types.InitConfig, **_INIT)
+  cli_flags.define(types.SlimConfig, **_SLIM)
   cli_flags.define(types.PruneConfig, **_PRUNE)
+  cli_flags.define(types.ClusterConfig, **_CLUSTER)
   cli_flags.define(types.DistillConfig, **_DISTILL)
   cli_flags.define(
     types.TrainConfig,
@@ -76,6 +143,14 @@ def _define_flags() -> None:
       'probability moved from the label to all classes alike',
       0.0,
       0.99,
+    ),
+    exclude=(
+      'slim, prune, cluster: patterns of layers to leave alone, separated by '
+      'commas, such as stem_*,logits'
+    ),
+    keep_epoch=(
+      'also keep the weights after this epoch, for a later --rewind_epoch',
+      0,
     ),
     mixed_precision=(
       'auto computes in bfloat16 where the CPU or GPU has it; weights and '
@@ -131,40 +206,90 @@ def _config() -> types.TrainConfig:
   """
   cli_flags.require('stage', 'output_dir', example='flags/kd.cfg')
   _check_combinations()
-  model, prune, distill = None, None, None
-  if not FLAGS.parent:
+  stage = FLAGS.stage.value
+  read_if = lambda wanted, config: cli_flags.read(config) if wanted else None
+  model = None
+  if not FLAGS.parent and not FLAGS.init_from:
     model = cli_flags.read(types.ModelSpec, depth=int(FLAGS.depth))
-  if FLAGS.stage is types.Stage.PRUNE:
-    prune = cli_flags.read(types.PruneConfig)
-  if FLAGS.stage is types.Stage.KD:
-    distill = cli_flags.read(types.DistillConfig)
   return cli_flags.read(
     types.TrainConfig,
     model=model,
+    init=read_if(FLAGS.init_from, types.InitConfig),
     data=cli_flags.data_spec(),
     optimizer=cli_flags.read(types.OptimizerConfig),
     augment=cli_flags.read(types.AugmentConfig),
-    prune=prune,
-    distill=distill,
+    slim=read_if(stage == 'slim', types.SlimConfig),
+    prune=read_if(stage == 'prune', types.PruneConfig),
+    cluster=read_if(stage == 'cluster', types.ClusterConfig),
+    distill=read_if(FLAGS.teacher, types.DistillConfig),
   )
 
 
 def _check_combinations() -> None:
-  stage = FLAGS.stage.value
-  own = {'prune': _PRUNE, 'kd': _DISTILL}
-  for other, names in own.items():
-    if other != stage and (wrong := cli_flags.given(*names)):
-      raise ValueError(f'--{wrong[0]} is for --stage={other}, got {stage}')
-  if FLAGS.parent and (wrong := cli_flags.given('depth', *_MODEL)):
-    raise ValueError(
-      f"--{wrong[0]} contradicts --parent: the model is {FLAGS.parent}'s"
-    )
-  if stage == 'prune' and not FLAGS.parent:
-    raise ValueError('--stage=prune needs --parent, an artifact to prune')
-  if stage == 'kd' and not FLAGS.teacher:
-    raise ValueError('--stage=kd needs --teacher, an artifact or a model file')
+  _check_stage(FLAGS.stage.value)
+  _check_start()
+  if FLAGS.stage is types.Stage.SLIM:
+    _check_slim()
+  if FLAGS.stage is types.Stage.PRUNE:
+    _check_prune()
+  if FLAGS.teacher:
+    _check_distill()
   if FLAGS.mixup_alpha and FLAGS.cutmix_alpha:
     raise ValueError('--mixup_alpha and --cutmix_alpha: give one of them')
+  if FLAGS.warmup_epochs >= FLAGS.epochs:
+    raise ValueError(
+      f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
+      f'--epochs={FLAGS.epochs}'
+    )
+
+
+def _check_stage(stage: str) -> None:
+  """Flags of another stage are a mistake."""
+  for other, names in _OWN.items():
+    if other != stage and (wrong := cli_flags.given(*names)):
+      raise ValueError(f'--{wrong[0]} is for --stage={other}, got {stage}')
+  if stage not in _OWN and cli_flags.given('exclude'):
+    raise ValueError(f'--exclude is for {", ".join(_OWN)}, got {stage}')
+  if stage == 'kd' and not FLAGS.teacher:
+    raise ValueError('--stage=kd needs --teacher, an artifact or a model file')
+  if stage == 'baseline' and (wrong := cli_flags.given(*_DISTILL)):
+    raise ValueError(f'--{wrong[0]}: a baseline has no teacher, --stage=kd has')
+  if not FLAGS.teacher and (wrong := cli_flags.given(*_DISTILL)):
+    raise ValueError(f'--{wrong[0]} needs --teacher')
+
+
+def _check_start() -> None:
+  """A model starts anew, from a parent or from a user's own file."""
+  stage = FLAGS.stage.value
+  if FLAGS.parent and FLAGS.init_from:
+    raise ValueError('--parent and --init_from: give one of them')
+  start = 'parent' if FLAGS.parent else 'init_from'
+  if stage in _FROM_PARENT and not FLAGS[start].value:
+    raise ValueError(
+      f'--stage={stage} needs --parent, an artifact, or --init_from, a .keras '
+      'or .h5 file'
+    )
+  if not FLAGS.init_from and (wrong := cli_flags.given(*_INIT)):
+    raise ValueError(f'--{wrong[0]} needs --init_from')
+  if FLAGS[start].value and (wrong := cli_flags.given('depth', *_MODEL)):
+    raise ValueError(
+      f"--{wrong[0]} contradicts --{start}: the model is {FLAGS[start].value}'s"
+    )
+  for name, paths in (('parent', [FLAGS.parent]), ('teacher', FLAGS.teacher)):
+    if any(path and _same(path, FLAGS.output_dir) for path in paths):
+      raise ValueError(f'--{name} and --output_dir are the same folder')
+
+
+def _check_slim() -> None:
+  budgets = [name for name in _BUDGETS if FLAGS[name].value not in (None, '')]
+  if len(budgets) != 1:
+    raise ValueError(
+      f'--stage=slim needs one of --{", --".join(_BUDGETS)}; got '
+      + (' and '.join(f'--{name}' for name in budgets) or 'none')
+    )
+
+
+def _check_prune() -> None:
   if FLAGS.prune_begin >= FLAGS.prune_end:
     raise ValueError(
       f'--prune_begin={FLAGS.prune_begin:g} must be below '
@@ -175,14 +300,33 @@ def _check_combinations() -> None:
       f'--initial_sparsity={FLAGS.initial_sparsity:g} must be below '
       f'--target_sparsity={FLAGS.target_sparsity:g}'
     )
-  if FLAGS.warmup_epochs >= FLAGS.epochs:
+  if ':' in FLAGS.granularity:
+    if wrong := cli_flags.given('target_sparsity', 'initial_sparsity', 'scope'):
+      raise ValueError(
+        f'--{wrong[0]} contradicts --granularity={FLAGS.granularity}, which '
+        'says how many zeros each layer has'
+      )
+  if FLAGS.rewind_epoch is not None and not FLAGS.parent:
+    raise ValueError('--rewind_epoch needs --parent, which kept that epoch')
+
+
+def _check_distill() -> None:
+  mixed = FLAGS.mixup_alpha or FLAGS.cutmix_alpha
+  dkd = FLAGS.distill_loss is types.DistillLoss.DKD
+  if mixed and dkd:
     raise ValueError(
-      f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
-      f'--epochs={FLAGS.epochs}'
+      '--distill_loss=dkd needs one class an image; leave out --mixup_alpha '
+      'and --cutmix_alpha'
     )
-  for name in ('parent', 'teacher'):
-    if FLAGS[name].value and _same(FLAGS[name].value, FLAGS.output_dir):
-      raise ValueError(f'--{name} and --output_dir are the same folder')
+  if wrong := [] if dkd else cli_flags.given('tckd_weight', 'nckd_weight'):
+    raise ValueError(f'--{wrong[0]} is for --distill_loss=dkd')
+  if cli_flags.given('attention_weight') and not FLAGS.attention:
+    raise ValueError('--attention_weight needs --attention')
+  if FLAGS.generations > 1 and (FLAGS.parent or FLAGS.init_from):
+    raise ValueError(
+      '--generations are trained anew, each from random weights; leave out '
+      '--parent and --init_from'
+    )
 
 
 def _same(first: str, second: str) -> bool:
@@ -223,15 +367,17 @@ def _train() -> None:
   flags_text = cli_flags.as_flagfile()  # Before libraries add flags of theirs.
   if config.parent:
     _train_first('parent', config.parent)
-  if config.distill:
-    _train_first('teacher', config.distill.teacher)
+  for teacher in config.distill.teacher if config.distill else ():
+    _train_first('teacher', teacher)
+  from tfcompress.conversion import latency
   from tfcompress.training import run
 
-  manifest = run.run(config, flags_text)
+  manifest = run.run(config, flags_text, latency.int8_latency_ms)
   print(
     f'{config.output_dir}: top-1 {manifest.metrics["top1_percent"]:.2f} %, '
     f'top-5 {manifest.metrics["top5_percent"]:.2f} % on the validation split, '
-    f'sparsity {100 * manifest.sparsity.total:.1f} %'
+    f'{manifest.parameters:,} parameters, {manifest.macs:,} '
+    f'multiply-accumulates, sparsity {100 * manifest.sparsity.total:.1f} %'
   )
 
 

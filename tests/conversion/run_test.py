@@ -125,6 +125,9 @@ def test_metadata_and_architecture_by_hand(baseline, tmp_path):
     'out_channels': spec.channels['stem_conv'],
     'kernel_size': [7, 7],
     'strides': [2, 2],
+    'dtype': 'float32',
+    'zeros': 0.0,
+    'clusters': None,
   }
   assert layers['logits']['in_channels'] == 64
   assert layers['logits']['kernel_size'] == []

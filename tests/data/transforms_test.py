@@ -62,7 +62,7 @@ def test_training_views_depend_on_nothing_but_the_seed(crop):
   config = types.AugmentConfig(crop=crop)
   rng = np.random.RandomState(0)
   image = tf.constant(rng.randint(0, 256, (50, 33, 3)).astype(np.uint8))
-  apply = lambda seed: transforms.training(image, 24, config, seed)
+  apply = lambda seed: transforms.training(image, 24, config, seed)[0]
   dataset = tf.data.Dataset.from_tensors([3, 4]).map(apply)
   (streamed,) = dataset.as_numpy_iterator()
   assert streamed.shape == (24, 24, 3) and streamed.dtype == np.float32
@@ -70,6 +70,18 @@ def test_training_views_depend_on_nothing_but_the_seed(crop):
   views = {apply(tf.constant([3, i])).numpy().tobytes() for i in range(8)}
   flips_only = crop is types.TrainTransform.NONE
   assert len(views) == 2 if flips_only else len(views) > 4
+
+
+def test_a_view_says_whether_it_is_mirrored():
+  image = tf.constant(np.random.RandomState(0).rand(8, 8, 3) * 255, tf.uint8)
+  config = types.AugmentConfig(crop=types.TrainTransform.NONE)
+  seen = set()
+  for i in range(12):
+    view, mirrored = transforms.training(image, 8, config, [3, i])
+    expected = image[:, ::-1] if mirrored else image
+    np.testing.assert_array_equal(view, tf.cast(expected, tf.float32))
+    seen.add(bool(mirrored))
+  assert seen == {True, False}
 
 
 def test_a_padded_crop_is_a_shift():
@@ -80,8 +92,8 @@ def test_a_padded_crop_is_a_shift():
   )
   shifts = set()
   for i in range(40):
-    view = transforms.training(tf.constant(ramp), 64, config, [1, i]).numpy()
-    middle = view[0, 16:48, 0]
+    view, _ = transforms.training(tf.constant(ramp), 64, config, [1, i])
+    middle = view.numpy()[0, 16:48, 0]
     np.testing.assert_array_equal(np.diff(middle), 1)
     shifts.add(int(middle[0]) - 16)
   assert min(shifts) < -3 and max(shifts) > 3

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 
 import numpy as np
@@ -29,17 +30,13 @@ def test_sparsity_by_hand():
   assert record.gzip_bytes == len(gzip.compress(raw, 6))
 
 
-def test_weights_are_copied_by_name_and_checked():
-  first, second = two_layers(), two_layers()
-  io.copy_weights(first, second)
-  for a, b in zip(first.get_weights(), second.get_weights()):
-    np.testing.assert_array_equal(a, b)
-  image = tf_keras.Input((4, 4, 1))
-  other = tf_keras.Model(
-    image, tf_keras.layers.Conv2D(3, 2, name='conv')(image)
-  )
-  with pytest.raises(ValueError, match=r'layer conv: weights of shapes'):
-    io.copy_weights(first, other)
+def test_a_model_that_does_not_fit_its_manifest(baseline, tmp_path):
+  model, manifest = io.load(baseline)
+  channels = dict(manifest.model.channels) | {'stem_conv': 9}
+  spec = dataclasses.replace(manifest.model, channels=channels)
+  io.save(str(tmp_path), model, dataclasses.replace(manifest, model=spec))
+  with pytest.raises(ValueError, match="its manifest.json says .*conv': 9"):
+    io.load(str(tmp_path))
 
 
 def test_an_artifact_comes_back_as_it_was_saved(baseline):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcompress.core import types
-from tfcompress.models import resnet, widths
+from tfcompress.models import graph, resnet, widths
 
 
 def trainable(model) -> int:
@@ -111,8 +111,7 @@ def test_the_resize_inside_is_the_resize_outside():
     width_multiplier=0.125, input_size=96, internal_size=32, num_classes=5
   )
   model = resnet.build(spec)
-  inner = resnet.build(resnet.seen_at(spec, 32))
-  inner.set_weights(model.get_weights())
+  inner = graph.rebuild(model, input_size=32)
   rng = np.random.RandomState(0)
   images = rng.randint(0, 256, (3, 96, 96, 3)).astype(np.float32)
   small = tf.image.resize(images, (32, 32))

@@ -22,7 +22,7 @@ def network(seed: int) -> tf_keras.Model:
 def distilled(student, teacher, **kwargs) -> distiller.Distiller:
   model = distiller.Distiller(
     student,
-    lambda images: teacher(images, training=False),
+    lambda images: (teacher(images, training=False)[None], []),
     types.DistillConfig(temperature=3.0, alpha=0.6),
     **kwargs,
   )

@@ -30,18 +30,25 @@ def config(baseline_config, tmp_path) -> types.TrainConfig:
 
 def as_stage(config, stage: types.Stage, baseline: str) -> types.TrainConfig:
   """The config of a stage that starts from the baseline."""
-  if stage is types.Stage.PRUNE:
-    prune = types.PruneConfig(target_sparsity=0.6, prune_end=0.8)
-    return dataclasses.replace(
-      config, stage=stage, parent=baseline, model=None, prune=prune
-    )
+  if stage is types.Stage.BASELINE:
+    return config
   if stage is types.Stage.KD:
-    distill = types.DistillConfig(teacher=baseline)
+    distill = types.DistillConfig(teacher=(baseline,))
     model = dataclasses.replace(conftest.TINY_SPEC, width_multiplier=0.0625)
     return dataclasses.replace(
       config, stage=stage, model=model, distill=distill
     )
-  return config
+  own = {
+    types.Stage.SLIM: {'slim': types.SlimConfig(channel_ratio=0.5)},
+    types.Stage.PRUNE: {
+      'prune': types.PruneConfig(target_sparsity=0.6, prune_end=0.8)
+    },
+    types.Stage.CLUSTER: {'cluster': types.ClusterConfig(clusters=8)},
+    types.Stage.QAT: {},
+  }[stage]
+  return dataclasses.replace(
+    config, stage=stage, parent=baseline, model=None, **own
+  )
 
 
 @pytest.mark.parametrize('precision', ['none', 'bfloat16'])
@@ -65,12 +72,9 @@ def test_every_stage_makes_a_whole_artifact(
   assert (tmp_path / 'run' / 'flags.cfg').read_text() == '--stage=x\n'
   with (tmp_path / 'run' / 'logs' / 'history.csv').open() as file:
     assert [row['epoch'] for row in csv.DictReader(file)] == ['1', '2']
-  roles = {
-    types.Stage.BASELINE: [],
-    types.Stage.PRUNE: ['parent'],
-    types.Stage.KD: ['teacher'],
-  }[stage]
-  assert [parent.role for parent in manifest.parents] == roles
+  roles = {types.Stage.BASELINE: [], types.Stage.KD: ['teacher']}
+  expected = roles.get(stage, ['parent'])
+  assert [parent.role for parent in manifest.parents] == expected
   for parent in manifest.parents:
     assert parent.sha256 == records.sha256(f'{baseline}/model.keras')
 
@@ -210,7 +214,7 @@ def test_a_teacher_may_be_a_file(suffix, config, baseline, tmp_path):
   path = str(tmp_path / f'teacher{suffix}')
   model, _ = io.load(baseline)
   model.save(path)
-  distill = types.DistillConfig(teacher=path)
+  distill = types.DistillConfig(teacher=(path,))
   config = dataclasses.replace(
     config, stage=types.Stage.KD, distill=distill, epochs=1
   )
@@ -228,13 +232,13 @@ def test_a_teacher_may_be_a_keras_3_file_on_another_scale(config, tmp_path):
   path = str(tmp_path / 'teacher.keras')
   model.save(path)
   distill = types.DistillConfig(
-    teacher=path, teacher_scaling=types.Normalization.UNIT
+    teacher=(path,), teacher_scaling=types.Normalization.UNIT
   )
   from tfcompress.training import teacher as teacher_lib
 
-  opened = teacher_lib.load(distill, ('a', 'b', 'c'), 'float32')
+  (opened,) = teacher_lib.load(distill, ('a', 'b', 'c'), 'float32')
   images = np.full((2, 20, 20, 3), 51, np.float32)
-  logits = opened.logits(images).numpy()
+  logits = opened.outputs(images)[0].numpy()
   expected = np.log(np.array(model(images / 255)))
   np.testing.assert_allclose(logits, expected, atol=1e-5)
   with pytest.raises(ValueError, match='a teacher of 3 classes, expected the'):

@@ -3,7 +3,7 @@
 import tf_keras
 
 from tfcompress.conversion import parity as parity_lib
-from tfcompress.conversion import variants
+from tfcompress.conversion import preserved, variants
 from tfcompress.core import records, types
 
 CHALLENGE_SIZE = 224
@@ -55,35 +55,45 @@ def metadata(
 
 
 def architecture(
-  model: tf_keras.Model, manifest: types.Manifest, variant: types.Variant
+  model: tf_keras.Model,
+  manifest: types.Manifest,
+  variant: types.Variant,
+  kept: preserved.Preserved,
 ) -> dict[str, object]:
-  """Returns architecture.json: the network, its pruning and its training."""
+  """Returns architecture.json: the network, its pruning and its training.
+
+  Of every layer with a kernel it says what is in the file: number type, share
+  of zeros, and clusters where the kernel has some.
+  """
   spec = manifest.model
   return {
-    'model_type': f'ResNet-{spec.depth}',
+    'model_type': spec.name,
     'num_classes': spec.num_classes,
     'input_shape': [1, spec.input_size, spec.input_size, 3],
     'internal_size': spec.stem_size,
     'output_shape': [1, spec.num_classes],
-    'pruning_rate': manifest.sparsity.total,
+    'parameters': manifest.parameters,
+    'macs': manifest.macs,
+    'pruning_rate': kept.file_zeros,
     'compression_steps': [*manifest.steps, variant.value],
     'training': records.to_json(manifest.training),
     'metrics': records.to_json(manifest.metrics),
-    'layers': [_layer(layer) for layer in model.layers if _has_kernel(layer)],
+    'layers': [
+      _layer(model.get_layer(layer.name), layer, manifest.clusters)
+      for layer in kept.layers
+    ],
   }
 
 
-def _has_kernel(layer) -> bool:
-  return hasattr(layer, 'kernel')
-
-
-def _layer(layer) -> dict[str, object]:
-  *kernel_size, in_channels, out_channels = layer.kernel.shape
+def _layer(layer, kept: preserved.PreservedLayer, clusters) -> dict:
   return {
     'name': layer.name,
-    'type': type(layer).__name__,
-    'in_channels': int(in_channels),
-    'out_channels': int(out_channels),
-    'kernel_size': [int(size) for size in kernel_size],
+    'type': type(layer).__name__.removeprefix('Quantized'),
+    'in_channels': kept.in_channels,
+    'out_channels': kept.out_channels,
+    'kernel_size': list(getattr(layer, 'kernel_size', ())),
     'strides': list(getattr(layer, 'strides', ())),
+    'dtype': kept.dtype,
+    'zeros': kept.file_zeros,
+    'clusters': kept.file_clusters if layer.name in clusters else None,
   }

@@ -6,10 +6,10 @@ import tempfile
 import numpy as np
 import tf_keras
 
-from tfcompress.conversion import metadata, parity, tflite, variants
+from tfcompress.conversion import metadata, parity, preserved, tflite, variants
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
-from tfcompress.models import io
+from tfcompress.models import fake_quant, io
 from tfcompress.runtimes import interface
 
 _ARCHITECTURE = 'architecture.json'
@@ -35,14 +35,14 @@ def run(config: types.ExportConfig) -> parity.Parity:
   model, _ = io.load(config.artifact)
   draw = lambda split, count: _drawn(source, split, count, data, model)
   representative = None
-  if variants.RECIPES[config.variant].calibrated:
+  if tflite.needs_images(model, config.variant):
     representative, _ = draw(types.Split.TRAIN, config.calibration_examples)
   content = tflite.convert(
     model, config.variant, config.io_dtype, representative
   )
   held_out = draw(types.Split.VALIDATION, config.parity_examples)
-  result = _check(config, manifest, model, content, held_out)
-  _write(config, manifest, model, content, result)
+  result, kept = _check(config, manifest, model, content, held_out)
+  _write(config, manifest, model, content, result, kept)
   return result
 
 
@@ -70,15 +70,17 @@ def _check(
   model: tf_keras.Model,
   content: bytes,
   held_out: tuple[np.ndarray, np.ndarray],
-) -> parity.Parity:
+) -> tuple[parity.Parity, preserved.Preserved]:
   """Raises ValueError unless the file is what it should be."""
   with tempfile.TemporaryDirectory() as scratch:
     path = str(pathlib.Path(scratch) / interface.MODEL_FILE)
     records.write_bytes(path, content)
     parity.require_interface(path, manifest.model)
+    kernels = fake_quant.kernels(model)
+    kept = preserved.check({n: k.numpy() for n, k in kernels.items()}, path)
     result = parity.measure(model, path, *held_out)
   parity.require(result, config)
-  return result
+  return result, kept
 
 
 def _write(
@@ -87,6 +89,7 @@ def _write(
   model: tf_keras.Model,
   content: bytes,
   result: parity.Parity,
+  kept: preserved.Preserved,
 ) -> None:
   """Writes the three files, each in one step."""
   folder = pathlib.Path(config.output_dir)
@@ -96,7 +99,7 @@ def _write(
   )
   records.write_json(
     folder / _ARCHITECTURE,
-    metadata.architecture(model, manifest, config.variant),
+    metadata.architecture(model, manifest, config.variant, kept),
   )
   records.write_bytes(folder / interface.MODEL_FILE, content)
   # Last, since its SHA-256 says which model it speaks of.

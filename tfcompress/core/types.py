@@ -45,7 +45,8 @@ class ModelSpec:
   """A residual network, complete: the same spec always builds the same layers.
 
   Attributes:
-    depth: 18, 34 or 50.
+    depth: 18, 34 or 50; None for a network of the user's own, whose layers are
+      those of its model file.
     num_classes: outputs of the classifier.
     width_multiplier: scales every layer's channels.
     channels: out channels by convolution name; takes the place of
@@ -56,7 +57,7 @@ class ModelSpec:
     normalization: applied inside the model, to raw pixels 0..255.
   """
 
-  depth: int = 18
+  depth: int | None = 18
   num_classes: int = 100
   width_multiplier: float = 1.0
   channels: Mapping[str, int] | None = None
@@ -68,6 +69,11 @@ class ModelSpec:
   def stem_size(self) -> int:
     """Height and width in pixels of what the first convolution sees."""
     return self.internal_size or self.input_size
+
+  @property
+  def name(self) -> str:
+    """What people call it."""
+    return f'ResNet-{self.depth}' if self.depth else 'own network'
 
 
 class EvaluationTransform(enum.Enum):
@@ -163,13 +169,70 @@ class MixedPrecision(enum.Enum):
 
 class Stage(enum.Enum):
   BASELINE = 'baseline'
+  SLIM = 'slim'
   PRUNE = 'prune'
+  CLUSTER = 'cluster'
+  QAT = 'qat'
   KD = 'kd'
+
+
+class Importance(enum.Enum):
+  """What says how much a channel matters; training.importance has the papers."""
+
+  L1 = 'l1'
+  L2 = 'l2'
+  BN_GAMMA = 'bn_gamma'
+  FPGM = 'fpgm'
+  TAYLOR = 'taylor'
+
+
+class Allocation(enum.Enum):
+  """How a budget is spread over the groups of channels."""
+
+  UNIFORM = 'uniform'  # the same share of every group
+  GLOBAL = 'global'  # the least important of all groups
+  LATENCY = 'latency'  # the least important for the time they take
+
+
+@dataclasses.dataclass(frozen=True)
+class SlimConfig:
+  """Channel pruning over residual groups; give one of the four budgets.
+
+  Attributes:
+    channel_ratio: share of channels to remove.
+    target_macs: multiply-accumulates of one image to keep, a number or a share
+      of the parent's such as '50%'.
+    target_parameters: trainable parameters to keep, likewise.
+    target_latency: int8 milliseconds on LiteRT, one thread, likewise.
+    importance: which channels go first.
+    allocation: how the budget is spread over the groups.
+    round_to: counts are multiples of this.
+    slim_steps: surgeries, with an equal share of the epochs after each.
+    progress: how far to go towards a target that is a number, on a logarithmic
+      scale; below 1 in all but the last of several steps.
+  """
+
+  channel_ratio: float | None = None
+  target_macs: str = ''
+  target_parameters: str = ''
+  target_latency: str = ''
+  importance: Importance = Importance.L1
+  allocation: Allocation = Allocation.UNIFORM
+  round_to: int = 1
+  slim_steps: int = 1
+  progress: float = 1.0
 
 
 class PruningSchedule(enum.Enum):
   POLYNOMIAL = 'polynomial'
   CONSTANT = 'constant'
+
+
+class PruningScope(enum.Enum):
+  """Among which weights the smallest are sought."""
+
+  LAYER = 'layer'
+  GLOBAL = 'global'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,9 +242,14 @@ class PruneConfig:
   Attributes:
     schedule: how sparsity grows.
     initial_sparsity: share of zeros at the begin, polynomial only.
-    target_sparsity: share of zeros at the end, of every pruned kernel.
+    target_sparsity: share of zeros at the end, of every pruned kernel or of
+      all together.
     prune_begin: when pruning begins, as a fraction of training.
     prune_end: when the target is reached, as a fraction of training.
+    granularity: 'element', 'M:N' or 'RxC'; training.masks has the meaning.
+    scope: one threshold a layer, or one over all layers.
+    rewind_epoch: mask the parent's weights at once, go back to those it had
+      after this epoch, and train under the mask (Frankle 2019); None does not.
   """
 
   schedule: PruningSchedule = PruningSchedule.POLYNOMIAL
@@ -189,24 +257,85 @@ class PruneConfig:
   target_sparsity: float = 0.5
   prune_begin: float = 0.0
   prune_end: float = 0.75
+  granularity: str = 'element'
+  scope: PruningScope = PruningScope.LAYER
+  rewind_epoch: int | None = None
+
+
+class Centroids(enum.Enum):
+  """Where the centroids of a clustering start."""
+
+  LINEAR = 'linear'
+  RANDOM = 'random'
+  DENSITY = 'density'
+  KMEANS = 'kmeans++'
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterConfig:
+  """Weight clustering (Han 2016).
+
+  Attributes:
+    clusters: distinct values of a kernel.
+    centroids: where they start.
+  """
+
+  clusters: int = 16
+  centroids: Centroids = Centroids.KMEANS
+
+
+class DistillLoss(enum.Enum):
+  KL = 'kl'  # Hinton 2015
+  DKD = 'dkd'  # Zhao 2022
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig:
-  """Knowledge distillation (Hinton 2015).
+  """Knowledge distillation.
 
   Attributes:
-    teacher: an artifact folder, or a `.keras` or `.h5` file.
+    teacher: artifact folders, or `.keras` or `.h5` files; of several, the
+      softened probabilities are averaged.
     teacher_scaling: what a `.keras` or `.h5` teacher expects of its pixels;
       artifacts take raw pixels.
     temperature: T of the softened distributions.
     alpha: weight of the distillation term; 1 - alpha weighs cross-entropy.
+    distill_loss: what compares the outputs.
+    tckd_weight: of DKD's target class term.
+    nckd_weight: of DKD's term of the other classes.
+    attention: layers whose attention maps the student learns (Zagoruyko 2017),
+      each NAME or STUDENT:TEACHER.
+    attention_weight: of that term.
+    generations: born-again: students one after another, each the next one's
+      teacher (Furlanello 2018).
   """
 
-  teacher: str = ''
+  teacher: tuple[str, ...] = ()
   teacher_scaling: Normalization = Normalization.RAW
   temperature: float = 4.0
   alpha: float = 0.7
+  distill_loss: DistillLoss = DistillLoss.KL
+  tckd_weight: float = 1.0
+  nckd_weight: float = 8.0
+  attention: tuple[str, ...] = ()
+  attention_weight: float = 1000.0
+  generations: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+  """A model of the user's own to start from.
+
+  Attributes:
+    init_from: a `.keras` or `.h5` file of tf_keras or Keras 3.
+    init_scaling: what it expects of its pixels.
+    custom_objects: a module, or a `.py` file, whose classes and functions the
+      file names.
+  """
+
+  init_from: str = ''
+  init_scaling: Normalization = Normalization.RAW
+  custom_objects: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +347,7 @@ class TrainConfig:
     output_dir: the artifact folder to write.
     parent: artifact folder whose model training starts from; empty for a new
       model.
+    init: a model of the user's own to start from.
     model: the model to build; None takes the parent's.
     data: the images.
     batch_size: images a step.
@@ -225,8 +355,12 @@ class TrainConfig:
     optimizer: the optimizer and its schedule.
     augment: random changes to training images.
     label_smoothing: probability moved from the label to all classes alike.
+    exclude: patterns of the layers that slim, prune and cluster leave alone.
+    slim: for stage `slim`.
     prune: for stage `prune`.
-    distill: for stage `kd`.
+    cluster: for stage `cluster`.
+    distill: the teachers; for stage `kd`, and where another stage has them.
+    keep_epoch: also keep the weights after this epoch, for a later rewind.
     mixed_precision: the type layers compute in; weights stay float32.
     seed: of initial weights, data order and augmentation, from 1 on: tf.data
       cannot shuffle by a tensor under a global seed of 0.
@@ -236,6 +370,7 @@ class TrainConfig:
   stage: Stage
   output_dir: str
   parent: str = ''
+  init: InitConfig | None = None
   model: ModelSpec | None = ModelSpec()
   data: DataSpec = DataSpec()
   batch_size: int = 128
@@ -243,8 +378,12 @@ class TrainConfig:
   optimizer: OptimizerConfig = OptimizerConfig()
   augment: AugmentConfig = AugmentConfig()
   label_smoothing: float = 0.0
+  exclude: tuple[str, ...] = ()
+  slim: SlimConfig | None = None
   prune: PruneConfig | None = None
+  cluster: ClusterConfig | None = None
   distill: DistillConfig | None = None
+  keep_epoch: int | None = None
   mixed_precision: MixedPrecision = MixedPrecision.AUTO
   seed: int = 1
   deterministic: bool = False
@@ -255,7 +394,8 @@ class ParentRecord:
   """Where an artifact came from.
 
   Attributes:
-    role: 'parent' (its weights were taken) or 'teacher' (its outputs were).
+    role: 'parent' or 'init' (its weights were taken), or 'teacher' (its
+      outputs were).
     path: where it lay.
     sha256: of its model file.
   """
@@ -300,6 +440,10 @@ class Manifest:
     steps: the stages from the first ancestor to this one.
     sparsity: zeros in its kernels.
     environment: versions, CPU, device, git revision.
+    clusters: distinct values by layer, of the kernels that are clustered.
+    parameters: trainable ones.
+    macs: multiply-accumulates of one image.
+    quantized: whether it was trained for int8, with fake quantization inside.
     schema_version: of this record.
   """
 
@@ -314,6 +458,10 @@ class Manifest:
   steps: tuple[str, ...]
   sparsity: SparsityRecord
   environment: Mapping[str, object]
+  clusters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  parameters: int | None = None
+  macs: int | None = None
+  quantized: bool = False
   schema_version: int = 1
 
 

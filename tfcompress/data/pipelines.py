@@ -6,8 +6,9 @@ epoch and be the same.
 """
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,8 @@ from tfcompress.core import types
 from tfcompress.data import sources, transforms
 
 _BATCHES_READY = 3
+# From examples' indices (B,) int64 and whether they are mirrored, bool (B,).
+Extra = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _split = tf.random.experimental.stateless_split
 _fold_in = tf.random.experimental.stateless_fold_in
 
@@ -28,6 +31,7 @@ def train(
   image_size: int,
   seed: int,
   epochs: range,
+  extra: Extra | None = None,
 ) -> tf.data.Dataset:
   """Streams augmented batches of all `epochs` on end.
 
@@ -38,6 +42,7 @@ def train(
     image_size: S.
     seed: of order and augmentation, from 1 on.
     epochs: which, counted from 0; the same epoch is always the same.
+    extra: what else is known of each view, for a third element of a batch.
 
   Returns:
     Batches of float32 images (B, S, S, 3), 0..255, and targets (B, classes),
@@ -50,7 +55,7 @@ def train(
     order_seed, view_seed, mix_seed = tf.unstack(
       _split([tf.constant(seed, tf.int64), epoch], 3)
     )
-    dataset = handles.shuffle(
+    dataset = handles.enumerate().shuffle(
       source.shuffle_buffer,
       seed=tf.cast(order_seed[0], tf.int64),
       reshuffle_each_iteration=False,
@@ -58,6 +63,11 @@ def train(
     view = _view(source, config, image_size, view_seed)
     dataset = dataset.enumerate().map(view, _cores())
     dataset = dataset.batch(batch_size, drop_remainder=True)
+    dataset = dataset.map(
+      lambda images, targets, index, mirrored: (
+        (images, targets) + ((extra(index, mirrored),) if extra else ())
+      )
+    )
     if config.mixup_alpha or config.cutmix_alpha:
       dataset = dataset.enumerate().map(
         lambda index, batch: transforms.mix(
@@ -71,17 +81,45 @@ def train(
 
 
 def _view(source, config: types.AugmentConfig, image_size: int, seed):
-  """A function from (index, (handle, label)) to a view and its target."""
+  """From a place in the order and an example to a view and its target.
+
+  After them come the example's index in the split and whether it is mirrored.
+  """
   num_classes = len(source.class_names)
 
-  def view(index, example):
-    handle, label = example
+  def view(place, example):
+    index, (handle, label) = example
     image = transforms.decode(source.read(handle))
-    view_seed = _fold_in(seed, index)
-    image = transforms.training(image, image_size, config, view_seed)
-    return image, tf.one_hot(label, num_classes)
+    view_seed = _fold_in(seed, place)
+    image, mirrored = transforms.training(image, image_size, config, view_seed)
+    return image, tf.one_hot(label, num_classes), index, mirrored
 
   return view
+
+
+def views(
+  source: sources.Source,
+  config: types.AugmentConfig,
+  *,
+  batch_size: int,
+  image_size: int,
+) -> tf.data.Dataset:
+  """Streams every training image once, in order, as `train` shows it.
+
+  Args:
+    source: the image set.
+    config: of changes, none of them random but the flip, which is left out.
+    batch_size: B; the last batch may be smaller.
+    image_size: S.
+
+  Returns:
+    Batches of float32 images (B, S, S, 3), 0..255.
+  """
+  still = dataclasses.replace(config, flip=False)
+  view = _view(source, still, image_size, tf.zeros(2, tf.int32))
+  numbered = source.handles(types.Split.TRAIN).enumerate()
+  views_of_all = numbered.enumerate().map(view, _cores())
+  return _streamed(views_of_all.map(lambda image, *_: image).batch(batch_size))
 
 
 def evaluation(

@@ -39,6 +39,7 @@ class Source:
       images, in an order that is random already.
     read: from a handle to the encoded image, both string tensors.
     describe: names an example of a split for an error message, by its index.
+    identity: makes a text that changes when the training images do.
     skipped_examples: by split, those left out since they did not decode.
   """
 
@@ -49,6 +50,7 @@ class Source:
   shuffle_buffer: int
   read: Callable[[tf.Tensor], tf.Tensor]
   describe: Callable[[types.Split, int], str]
+  identity: Callable[[], str]
   skipped_examples: Mapping[types.Split, int] = dataclasses.field(
     default_factory=lambda: dict.fromkeys(types.Split, 0)
   )
@@ -119,6 +121,7 @@ def _load_folder(spec: types.DataSpec) -> Source:
     shuffle_buffer=len(files[types.Split.TRAIN][0]),
     read=tf.io.read_file,
     describe=lambda split, index: str(files[split][0][index]),
+    identity=lambda: _identity(files[types.Split.TRAIN][0]),
     skipped_examples=skipped,
   )
 
@@ -163,6 +166,15 @@ def _list_files(
     paths += found
     labels += [label] * len(found)
   return np.array(paths), np.array(labels, np.int64)
+
+
+def _identity(paths: np.ndarray) -> str:
+  """Names, sizes and times of files, which change when a file does."""
+  lines = []
+  for path in paths:
+    status = os.stat(path)
+    lines.append(f'{path}\0{status.st_size}\0{status.st_mtime_ns}')
+  return '\n'.join(lines)
 
 
 def _good_files(paths: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -218,6 +230,7 @@ def _load_tfds(spec: types.DataSpec) -> Source:
     shuffle_buffer=_SHUFFLED_IMAGES,
     read=tf.identity,
     describe=lambda split, index: f'{spec.dataset} {split.value} [{index}]',
+    identity=lambda: f'{builder.info.full_name} {splits[types.Split.TRAIN]}',
   )
 
 

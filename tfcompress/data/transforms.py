@@ -38,14 +38,17 @@ def evaluation(
 
 def training(
   image: tf.Tensor, size: int, config: types.AugmentConfig, seed: tf.Tensor
-) -> tf.Tensor:
-  """Returns a random float32 (size, size, 3) view of a uint8 image.
+) -> tuple[tf.Tensor, tf.Tensor]:
+  """Makes a random view of a uint8 image.
 
   Args:
     image: uint8 (H, W, 3).
     size: pixels a side.
     config: which changes.
     seed: int32 (2,); the same seed gives the same view.
+
+  Returns:
+    The view, float32 (size, size, 3), and whether it is mirrored, a bool.
   """
   crop_seed, flip_seed = tf.unstack(
     tf.random.experimental.stateless_split(seed, 2)
@@ -57,9 +60,11 @@ def training(
     if config.crop is types.TrainTransform.PAD_AND_CROP:
       padding = max(1, config.crop_padding * size // 64)
       view = _pad_and_crop(view, size, padding, crop_seed)
+  mirrored = tf.constant(False)
   if config.flip:
-    view = tf.image.stateless_random_flip_left_right(view, flip_seed)
-  return tf.ensure_shape(view, [size, size, 3])
+    mirrored = tf.random.stateless_uniform([], flip_seed) < 0.5
+    view = tf.where(mirrored, view[:, ::-1], view)
+  return tf.ensure_shape(view, [size, size, 3]), mirrored
 
 
 def mix(

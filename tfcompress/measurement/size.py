@@ -38,7 +38,9 @@ def _parameters(path: str, file: pathlib.Path) -> tuple[int | None, int | None]:
   """Parameters and nonzero ones; None for formats that are not counted."""
   model_format = load.format_of(path)
   if model_format == 'tflite':
-    return _tflite_parameters(file)
+    from tfcompress.runtimes import tflite_file
+
+    return tflite_file.constants(str(file))
   if model_format in ('keras', 'h5'):
     from tfcompress.core import keras_files
 
@@ -48,40 +50,3 @@ def _parameters(path: str, file: pathlib.Path) -> tuple[int | None, int | None]:
       sum(int(np.count_nonzero(weight)) for weight in weights),
     )
   return None, None
-
-
-def _tflite_parameters(file: pathlib.Path) -> tuple[int, int]:
-  """Counts the constants of a `.tflite` that are floats or quantized.
-
-  Shapes, axes and paddings are int32 without a scale and do not count.
-  """
-  from ai_edge_litert import schema_py_generated as schema
-
-  model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
-  names = {
-    value: name.lower()
-    for name, value in vars(schema.TensorType).items()
-    if not name.startswith('_')
-  }
-  parameters = nonzero = 0
-  for graph in model.subgraphs:
-    for tensor in graph.tensors:
-      data = model.buffers[tensor.buffer].data
-      quantized = tensor.quantization is not None and (
-        tensor.quantization.scale is not None
-      )
-      kind = names[tensor.type]
-      if data is None or not (quantized or kind.startswith('float')):
-        continue
-      values = _unpacked(np.asarray(data, np.uint8), kind, tensor.shape)
-      parameters += values.size
-      nonzero += int(np.count_nonzero(values))
-  return parameters, nonzero
-
-
-def _unpacked(data: np.ndarray, kind: str, shape) -> np.ndarray:
-  """A buffer as one number an element; zero stays zero."""
-  if kind != 'int4':
-    return np.frombuffer(data.tobytes(), np.dtype(kind))
-  nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
-  return nibbles[: int(np.prod(shape))]

@@ -1,5 +1,7 @@
 """The classifier's end: from class probabilities back to logits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -7,7 +9,7 @@ import tf_keras
 _TINY = 1e-12  # keeps the logarithm of a probability finite
 
 
-def with_logits(model) -> tf_keras.Model:
+def with_logits(model, features: Sequence[str] = ()) -> tf_keras.Model:
   """Returns a view of a classifier that ends in logits, float32 (B, classes).
 
   A final softmax layer is left out. A softmax anywhere else at the end is
@@ -16,16 +18,51 @@ def with_logits(model) -> tf_keras.Model:
 
   Args:
     model: a tf_keras or Keras 3 model from images to (B, classes).
+    features: names of layers whose outputs come after the logits, float32.
+
+  Raises:
+    ValueError: no layer of such a name, or one whose output is no feature map.
   """
   keras = _keras_of(model)
-  if _is_softmax(model.layers[-1]):
-    outputs = model.layers[-1].input
+  last = _last_layer(model)
+  if _is_softmax(last):
+    outputs = last.input
   elif _gives_probabilities(model):
     outputs = keras.layers.Lambda(_log, dtype='float32')(model.output)
   else:
     outputs = model.output
-  cast = keras.layers.Activation('linear', dtype='float32', name='logits_f32')
-  return keras.Model(model.inputs, cast(outputs))
+  cast = lambda x, name: keras.layers.Activation(
+    'linear', dtype='float32', name=name
+  )(x)
+  maps = [_feature_map(model, name) for name in features]
+  outputs = [cast(outputs, 'logits_f32')] + [
+    cast(x, f'feature{i}_f32') for i, x in enumerate(maps)
+  ]
+  return keras.Model(model.inputs, outputs if features else outputs[0])
+
+
+def _feature_map(model, name: str):
+  """The output (B, H, W, C) of a layer."""
+  maps = [layer.name for layer in model.layers if _is_map(layer)]
+  if name not in maps:
+    raise ValueError(
+      f'no feature map of a layer {name!r} in {model.name}; it has '
+      f'{", ".join(maps)}'
+    )
+  return model.get_layer(name).output
+
+
+def _is_map(layer) -> bool:
+  shape = getattr(layer.output, 'shape', ())
+  return len(shape) == 4 and type(layer).__name__ != 'InputLayer'
+
+
+def _last_layer(model):
+  """The layer that makes the outputs, before they are fake-quantized."""
+  layer = model.layers[-1]
+  if type(layer).__name__ == 'FakeQuant':
+    return layer.inbound_nodes[0].inbound_layers
+  return layer
 
 
 def _is_softmax(layer) -> bool:

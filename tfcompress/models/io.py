@@ -8,7 +8,7 @@ import numpy as np
 import tf_keras
 
 from tfcompress.core import keras_files, records, types
-from tfcompress.models import resnet
+from tfcompress.models import fake_quant, graph
 
 
 def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
@@ -18,34 +18,20 @@ def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
     ValueError: no finished artifact, or a model that does not fit its manifest.
   """
   manifest = records.read_manifest(artifact)
-  model = resnet.build(manifest.model)
-  read_weights(artifact, model)
+  path = pathlib.Path(artifact) / records.MODEL
+  model = keras_files.load(str(path))
+  size, classes = manifest.model.input_size, manifest.model.num_classes
+  expected = ((None, size, size, 3), (None, classes))
+  channels = graph.channels(fake_quant.kernels(model))
+  if (model.input_shape, model.output_shape) != expected or (
+    channels != manifest.model.channels
+  ):
+    raise ValueError(
+      f'{path}: {model.input_shape} to {model.output_shape} with channels '
+      f'{channels}; its {records.MANIFEST} says {expected[0]} to '
+      f'{expected[1]} with {manifest.model.channels}'
+    )
   return model, manifest
-
-
-def read_weights(artifact: str, model: tf_keras.Model) -> None:
-  """Copies an artifact's weights into `model`, layer by layer."""
-  saved = keras_files.load(str(pathlib.Path(artifact) / records.MODEL))
-  copy_weights(saved, model)
-
-
-def copy_weights(source: tf_keras.Model, target: tf_keras.Model) -> None:
-  """Sets every layer's weights of `target` to those of the same name.
-
-  Raises:
-    ValueError: a layer is missing or has other shapes.
-  """
-  for layer in target.layers:
-    if not layer.weights:
-      continue
-    values = source.get_layer(layer.name).get_weights()
-    shapes = [value.shape for value in values]
-    expected = [tuple(weight.shape) for weight in layer.weights]
-    if shapes != expected:
-      raise ValueError(
-        f'layer {layer.name}: weights of shapes {shapes}, expected {expected}'
-      )
-    layer.set_weights(values)
 
 
 def save(folder: str, model: tf_keras.Model, manifest: types.Manifest) -> None:
@@ -59,11 +45,7 @@ def save(folder: str, model: tf_keras.Model, manifest: types.Manifest) -> None:
 
 def sparsity(model: tf_keras.Model) -> types.SparsityRecord:
   """Counts the zeros of every kernel and weighs all weights on disk."""
-  kernels = {
-    layer.name: layer.kernel.numpy()
-    for layer in model.layers
-    if hasattr(layer, 'kernel')
-  }
+  kernels = {n: k.numpy() for n, k in fake_quant.kernels(model).items()}
   zeros = {name: int((k == 0).sum()) for name, k in kernels.items()}
   weights = [w.astype(np.float32) for w in model.get_weights()]
   raw = b''.join(w.tobytes() for w in weights)

@@ -4,8 +4,6 @@ The 3x3 of a bottleneck carries its stride (v1.5); the last batch normalization
 of a block starts at gamma 0 (Goyal 2017), so that a block starts as identity.
 """
 
-import dataclasses
-
 import tf_keras
 
 from tfcompress.core import types
@@ -50,16 +48,6 @@ def build(
   x = layers.Dense(spec.num_classes, name=LOGITS, dtype=policy)(x)
   probabilities = layers.Softmax(name='probabilities', dtype='float32')(x)
   return tf_keras.Model(pixels, probabilities, name=f'resnet{spec.depth}')
-
-
-def seen_at(spec: types.ModelSpec, image_size: int) -> types.ModelSpec:
-  """Returns `spec` for images that already have `image_size` pixels a side.
-
-  The weights are the same; only the resize inside the model changes.
-  """
-  return dataclasses.replace(
-    spec, input_size=image_size, internal_size=spec.stem_size
-  )
 
 
 def _resize(x, spec: types.ModelSpec):

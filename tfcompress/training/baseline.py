@@ -1,18 +1,16 @@
-"""Stage `baseline`: cross-entropy on labels."""
+"""Stages `baseline` and `kd`: a network trained as it is.
 
-import functools
+On labels, or on labels and a teacher's outputs; what a parent has of zeros and
+clusters is kept.
+"""
 
-from tfcompress.models import heads
+from tfcompress.models import fake_quant
+from tfcompress.training import constraints, trainee
 from tfcompress.training import job as job_lib
-from tfcompress.training import losses, trainee
 
 
 def prepare(job: job_lib.Job) -> trainee.Trainee:
-  """Returns the network itself, to be trained on its logits."""
-  return trainee.Trainee(
-    model=heads.with_logits(job.network),
-    network=lambda: job.network,
-    loss=functools.partial(
-      losses.cross_entropy, label_smoothing=job.config.label_smoothing
-    ),
-  )
+  """Returns the job's network itself."""
+  network = job.trainable(job.model)
+  kept = constraints.preserving(fake_quant.kernels(network))
+  return trainee.Trainee(network, tuple(kept))

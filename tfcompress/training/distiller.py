@@ -1,77 +1,87 @@
 """The Distiller: a Keras model that trains a student on a teacher's outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import types
-from tfcompress.training import losses
+from tfcompress.training import learner, losses
+
+# From images (B, S, S, 3) to every teacher's logits (K, B, C) and its features.
+Teach = Callable[[tf.Tensor], tuple[tf.Tensor, Sequence[tf.Tensor]]]
 
 
-class Distiller(tf_keras.Model):
-  """Trains `student`; the teacher is a function, so it holds no weight here.
+class Distiller(learner.Learner):
+  """Trains a student; the teachers are a function, so it holds no weight here.
 
-  The loss is (1 - alpha) CE(targets, student) + alpha T^2 KL(teacher||student).
+  The loss is (1 - alpha) CE(targets, student) + alpha D(teachers, student)
+  + attention_weight / 2 * sum of the layers' attention terms.
   """
 
   def __init__(
     self,
-    student: tf_keras.Model,
-    teacher: Callable[[tf.Tensor], tf.Tensor],
+    network: tf_keras.Model,
+    teach: Teach,
     config: types.DistillConfig,
     label_smoothing: float = 0.0,
+    after_step: Sequence[Callable[[], None]] = (),
   ):
     """Makes a distiller.
 
     Args:
-      student: from images (B, S, S, 3) to logits (B, C); the only model that
-        trains and is saved.
-      teacher: from the same images to logits (B, C), in inference mode.
-      config: temperature and alpha.
+      network: the student, from images to logits (B, C) and the features of
+        `config.attention`'s student layers.
+      teach: what the teachers make of the same images, in inference mode.
+      config: the losses and their weights.
       label_smoothing: of the cross-entropy term.
+      after_step: called in the graph after every update of the weights.
     """
-    super().__init__()
-    self.student = student
-    self._teacher = teacher
+    terms = ['loss', 'cross_entropy', 'distillation']
+    terms += ['attention'] if config.attention else []
+    super().__init__(network, label_smoothing, after_step, terms)
+    self._teach = teach
     self._config = config
-    self._label_smoothing = label_smoothing
-    self._terms = {
-      name: tf_keras.metrics.Mean(name)
-      for name in ('loss', 'cross_entropy', 'distillation')
-    }
 
-  def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-    """Returns the student's logits."""
-    return self.student(images, training=training)
+  def _context(self, images, *extra):
+    """Logits and features of the teachers; logits from the batch if there."""
+    if extra:
+      logits, features = tf.transpose(extra[0], (1, 0, 2)), ()
+    else:
+      logits, features = self._teach(images)
+    averaged = losses.averaged(logits, self._config.temperature)
+    return tf.nest.map_structure(tf.stop_gradient, (averaged, list(features)))
 
-  def train_step(self, data):
-    images, targets = data
-    teacher_logits = tf.stop_gradient(self._teacher(images))
-    with tf.GradientTape() as tape:
-      logits = self.student(images, training=True)
-      terms = self._weighed(targets, logits, teacher_logits)
-    variables = self.student.trainable_variables
-    gradients = tape.gradient(terms['loss'], variables)
-    self.optimizer.apply_gradients(zip(gradients, variables))
-    return self._update(terms, targets, logits)
-
-  def test_step(self, data):
-    images, targets = data
-    logits = self.student(images, training=False)
-    terms = self._weighed(targets, logits, self._teacher(images))
-    return self._update(terms, targets, logits)
-
-  def _weighed(self, targets, logits, teacher_logits):
-    """The total loss and its two terms, before weighing."""
+  def _terms(self, targets, outputs, context):
+    logits, *features = outputs
+    teacher_logits, teacher_features = context
     alpha = self._config.alpha
-    hard = losses.cross_entropy(targets, logits, self._label_smoothing)
-    soft = losses.distillation(logits, teacher_logits, self._config.temperature)
-    total = (1 - alpha) * hard + alpha * soft
-    return {'loss': total, 'cross_entropy': hard, 'distillation': soft}
+    hard = self._cross_entropy(targets, logits)
+    soft = self._distillation(targets, logits, teacher_logits)
+    terms = {
+      'loss': (1 - alpha) * hard + alpha * soft,
+      'cross_entropy': hard,
+      'distillation': soft,
+    }
+    if features:
+      terms['attention'] = tf.add_n(
+        [
+          losses.attention_transfer(student, teacher)
+          for student, teacher in zip(features, teacher_features)
+        ]
+      )
+      terms['loss'] += self._config.attention_weight / 2 * terms['attention']
+    return terms
 
-  def _update(self, terms, targets, logits):
-    for name, value in terms.items():
-      self._terms[name].update_state(value, sample_weight=tf.shape(logits)[0])
-    self.compiled_metrics.update_state(targets, logits)
-    return {metric.name: metric.result() for metric in self.metrics}
+  def _distillation(self, targets, logits, teacher_logits):
+    config = self._config
+    if config.distill_loss is types.DistillLoss.KL:
+      return losses.distillation(logits, teacher_logits, config.temperature)
+    return losses.decoupled_distillation(
+      logits,
+      teacher_logits,
+      targets,
+      config.temperature,
+      config.tckd_weight,
+      config.nckd_weight,
+    )

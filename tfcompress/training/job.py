@@ -2,12 +2,13 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import tf_keras
 
 from tfcompress.core import records, types
 from tfcompress.data import sources
-from tfcompress.models import io, resnet, widths
+from tfcompress.models import fake_quant, graph, io, outside, resnet, widths
 from tfcompress.training import device
 from tfcompress.training import teacher as teacher_lib
 
@@ -19,25 +20,29 @@ class Job:
   Attributes:
     config: what was asked for.
     source: the images.
-    spec: of the model to end with, `channels` filled in.
-    image_size: pixels a side of the batches; the larger of what the model and
-      its teacher compute on.
-    network: what trains, on images of that size, the parent's weights in it.
-    policy: the Keras dtype policy of the network.
-    teacher: of stage `kd`.
+    spec: of the model to start from.
+    model: to start from, float32, from images (B, S, S, 3) to probabilities.
+    policy: the Keras dtype policy to train in.
+    teachers: what it learns from beside the labels.
     parents: of the artifact.
     steps: the stages of its ancestors.
+    int8_latency_ms: measures a model as an int8 file; for stage `slim`.
   """
 
   config: types.TrainConfig
   source: sources.Source
   spec: types.ModelSpec
-  image_size: int
-  network: tf_keras.Model
+  model: tf_keras.Model
   policy: str
-  teacher: teacher_lib.Teacher | None
+  teachers: tuple[teacher_lib.Teacher, ...]
   parents: tuple[types.ParentRecord, ...]
   steps: tuple[str, ...]
+  int8_latency_ms: Callable[[tf_keras.Model], float] | None
+
+  @property
+  def image_size(self) -> int:
+    """Pixels a side of the batches: the most that student or teacher sees."""
+    return max([self.spec.stem_size, *(t.size for t in self.teachers)])
 
   @property
   def steps_per_epoch(self) -> int:
@@ -49,8 +54,17 @@ class Job:
   def total_steps(self) -> int:
     return self.steps_per_epoch * self.config.epochs
 
+  def trainable(self, model: tf_keras.Model) -> tf_keras.Model:
+    """Returns `model` on images of the stem size, in the job's policy."""
+    return graph.rebuild(
+      model, input_size=self.spec.stem_size, dtype_policy=self.policy
+    )
 
-def prepare(config: types.TrainConfig) -> Job:
+
+def prepare(
+  config: types.TrainConfig,
+  int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
+) -> Job:
   """Opens everything that `config` names; writes nothing.
 
   Raises:
@@ -63,33 +77,79 @@ def prepare(config: types.TrainConfig) -> Job:
       f'images, fewer than --batch_size={config.batch_size}'
     )
   policy = device.dtype_policy(config.mixed_precision)
-  if config.stage is types.Stage.PRUNE:
-    policy = 'float32'  # TF-MOT's masked layers compute in nothing else.
-  spec, parents, steps = _model(config, source)
-  teacher = None
-  image_size = spec.stem_size
-  if config.stage is types.Stage.KD:
-    teacher = teacher_lib.load(config.distill, source.class_names, policy)
-    parents = (*parents, teacher.record)
-    image_size = max(image_size, teacher.size)
-  network = resnet.build(resnet.seen_at(spec, image_size), policy)
-  if config.parent:
-    io.read_weights(config.parent, network)
+  model, spec, parents, steps = _start(config, source)
+  teachers = ()
+  if config.distill:
+    teachers = teacher_lib.load(config.distill, source.class_names, policy)
+    parents = (*parents, *(teacher.record for teacher in teachers))
+  if config.stage is types.Stage.QAT:
+    policy = 'float32'  # Fake quantization computes in nothing else.
   return Job(
-    config, source, spec, image_size, network, policy, teacher, parents, steps
+    config,
+    source,
+    spec,
+    model,
+    policy,
+    teachers,
+    parents,
+    steps,
+    int8_latency_ms,
   )
 
 
-def _model(
-  config: types.TrainConfig, source: sources.Source
-) -> tuple[types.ModelSpec, tuple[types.ParentRecord, ...], tuple[str, ...]]:
-  """The complete spec, the parent's record and the stages so far."""
+def open_start(
+  path: str, init: types.InitConfig | None
+) -> tuple[tf_keras.Model, types.ModelSpec]:
+  """Returns what training starts from: an artifact or a user's own file."""
+  if init is None:
+    model, manifest = io.load(path)
+    return model, manifest.model
+  model = outside.load(path, init.init_scaling, init.custom_objects)
+  spec = types.ModelSpec(
+    depth=None,
+    num_classes=model.output_shape[-1],
+    channels=graph.channels(fake_quant.kernels(model)),
+    input_size=model.input_shape[1],
+    normalization=init.init_scaling,
+  )
+  return model, spec
+
+
+def _start(config: types.TrainConfig, source: sources.Source):
+  """The model, its spec, the parents' records and the stages so far."""
   if config.parent:
-    parent = records.read_manifest(config.parent)
-    sources.require_classes(source, parent.class_names)
-    file = pathlib.Path(config.parent) / records.MODEL
-    record = types.ParentRecord('parent', config.parent, records.sha256(file))
-    return parent.model, (record,), parent.steps
+    manifest = records.read_manifest(config.parent)
+    _require_trainable(config, manifest)
+    sources.require_classes(source, manifest.class_names)
+    model, spec = open_start(config.parent, None)
+    record = _record('parent', config.parent, records.MODEL)
+    return model, spec, (record,), manifest.steps
+  if config.init:
+    model, spec = open_start(config.init.init_from, config.init)
+    if spec.num_classes != len(source.class_names):
+      raise ValueError(
+        f'{config.init.init_from}: {spec.num_classes} classes, '
+        f'{source.name} has {len(source.class_names)}'
+      )
+    return model, spec, (_record('init', config.init.init_from),), ()
   spec = dataclasses.replace(config.model, num_classes=len(source.class_names))
   spec = dataclasses.replace(spec, channels=widths.channels_of(spec))
-  return spec, (), ()
+  return resnet.build(spec), spec, (), ()
+
+
+def _record(role: str, path: str, file: str = '') -> types.ParentRecord:
+  return types.ParentRecord(
+    role, path, records.sha256(pathlib.Path(path) / file)
+  )
+
+
+def _require_trainable(
+  config: types.TrainConfig, manifest: types.Manifest
+) -> None:
+  """Raises ValueError if a parent cannot take the stage."""
+  if manifest.quantized:
+    raise ValueError(
+      f'{config.parent}: --stage={config.stage.value} after qat is not '
+      f'possible (it went through {", ".join(manifest.steps)}); qat comes '
+      'last: start from its own parent, and run qat again afterwards'
+    )

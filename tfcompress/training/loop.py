@@ -6,12 +6,13 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tf_keras
 import tqdm
 
-from tfcompress.training import trainee as trainee_lib
+from tfcompress.training import learner
 
 CHECKPOINTS = 'checkpoints'
 LOGS = 'logs'
@@ -20,11 +21,12 @@ STEPS_PER_EXECUTION = 4  # Python is asked only so often
 
 
 def fit(
-  trainee: trainee_lib.Trainee,
+  model: learner.Learner,
   optimizer: tf_keras.optimizers.Optimizer,
   make_train_data,
   validation_data: tf.data.Dataset,
   *,
+  callbacks: Sequence[tf_keras.callbacks.Callback],
   folder: pathlib.Path,
   epochs: int,
   steps_per_epoch: int,
@@ -33,10 +35,11 @@ def fit(
   """Trains to `epochs`, from the last checkpoint in `folder` if there is one.
 
   Args:
-    trainee: what to fit.
+    model: what to fit.
     optimizer: unbuilt.
     make_train_data: from the first epoch to the batches from there on.
     validation_data: batches (images, targets), seen after every epoch.
+    callbacks: the stage's own; they come before the checkpoint.
     folder: of the artifact; gets checkpoints/ and logs/.
     epochs: of the whole training, a restart included.
     steps_per_epoch: batches an epoch.
@@ -45,10 +48,8 @@ def fit(
   Raises:
     ValueError: the loss is no finite number; the last checkpoint stays.
   """
-  model = trainee.model
   model.compile(
     optimizer,
-    loss=trainee.loss,
     steps_per_execution=STEPS_PER_EXECUTION,
     metrics=[
       tf_keras.metrics.CategoricalAccuracy('top1'),
@@ -69,7 +70,7 @@ def fit(
     validation_data=validation_data,
     verbose=0,
     callbacks=[
-      *trainee.callbacks,
+      *callbacks,
       _FiniteLoss(folder / CHECKPOINTS),
       _Journal(folder / LOGS, first),
       _Progress(first, epochs, steps_per_epoch * batch_size, batch_size),

@@ -1,34 +1,143 @@
-"""Stage `prune`: magnitude pruning of a parent while it trains on."""
+"""Stage `prune`: weights of a parent become zero while it trains on."""
 
-import functools
+from collections.abc import Mapping
 
-import tensorflow_model_optimization as tfmot
+import tensorflow as tf
 import tf_keras
 
-from tfcompress.models import heads
+from tfcompress.core import types
+from tfcompress.models import clusters, fake_quant, graph
+from tfcompress.training import (
+  constraints,
+  masks,
+  preflight,
+  rewind,
+  schedules,
+  trainee,
+)
 from tfcompress.training import job as job_lib
-from tfcompress.training import losses, schedules, trainee
 
 
 def prepare(job: job_lib.Job) -> trainee.Trainee:
-  """Returns the network with every kernel behind a mask that grows."""
-  schedule = schedules.pruning(job.config.prune, job.total_steps)
-  masked = tf_keras.models.clone_model(
-    heads.with_logits(job.network),
-    clone_function=lambda layer: _masked(layer, schedule),
+  """Returns the network with kernels behind masks that grow, or stand.
+
+  Raises:
+    ValueError: a granularity or pattern that fits no layer, or an epoch to
+      rewind to that the parent did not keep.
+  """
+  config = job.config.prune
+  network = job.trainable(job.model)
+  kernels = fake_quant.kernels(network)
+  pruned = _pruned(network, kernels, job.config)
+  kept = constraints.preserving(
+    {name: kernels[name] for name in kernels.keys() - pruned}
   )
+  masked = {
+    name: constraints.Constraint(
+      kernels[name],
+      mask=kernels[name].numpy() != 0,
+      clusters=clusters.members(kernels[name].numpy()),
+    )
+    for name in kernels
+    if name in pruned
+  }
+  growing = _GrowingMasks(masked, config, job.total_steps)
+  if config.rewind_epoch is not None:
+    growing.mask(config.target_sparsity)
+    rewind.restore(network, job.config.parent, config.rewind_epoch)
+    growing = _StandingMasks(masked)
+    for constraint in masked.values():
+      constraint.apply()
   return trainee.Trainee(
-    model=masked,
-    network=lambda: tfmot.sparsity.keras.strip_pruning(masked),
-    loss=functools.partial(
-      losses.cross_entropy, label_smoothing=job.config.label_smoothing
-    ),
-    callbacks=(tfmot.sparsity.keras.UpdatePruningStep(),),
+    network, (*kept, *masked.values()), callbacks=(growing,)
   )
 
 
-def _masked(layer: tf_keras.layers.Layer, schedule) -> tf_keras.layers.Layer:
-  """A convolution or dense layer behind a mask; any other as it is."""
-  if not hasattr(layer, 'kernel'):
-    return layer
-  return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
+def _pruned(
+  network: tf_keras.Model,
+  kernels: Mapping[str, tf.Variable],
+  config: types.TrainConfig,
+) -> set[str]:
+  """Names of the layers to prune; says what the zeros will be worth."""
+  granularity = masks.parse(config.prune.granularity)
+  excluded = graph.matching(kernels, config.exclude)
+  fits = {
+    name
+    for name, kernel in kernels.items()
+    if masks.fits(
+      granularity, kernel.shape, graph.is_depthwise(network.get_layer(name))
+    )
+  }
+  if not fits - excluded:
+    raise ValueError(
+      f'--granularity={granularity} and --exclude={",".join(config.exclude)} '
+      f'leave no layer to prune; the kernels are '
+      + ', '.join(f'{name} {tuple(k.shape)}' for name, k in kernels.items())
+    )
+  report = preflight.check(
+    network,
+    config.prune.target_sparsity,
+    config.prune.granularity,
+    excluded | (kernels.keys() - fits),
+  )
+  print(preflight.text(report), flush=True)
+  return fits - excluded
+
+
+class _StandingMasks(tf_keras.callbacks.Callback):
+  """Takes the masks from the zeros that a checkpoint has, if there is one."""
+
+  def __init__(self, masked: Mapping[str, constraints.Constraint]):
+    super().__init__()
+    self._masked = masked
+
+  def on_train_begin(self, logs=None):
+    del logs
+    for constraint in self._masked.values():
+      constraint.set_mask(constraint.kernel.numpy() != 0)
+
+
+class _GrowingMasks(_StandingMasks):
+  """Masks more and more of the smallest weights, as the schedule says."""
+
+  def __init__(
+    self,
+    masked: Mapping[str, constraints.Constraint],
+    config: types.PruneConfig,
+    total_steps: int,
+  ):
+    super().__init__(masked)
+    self._granularity = masks.parse(config.granularity)
+    self._scope = config.scope
+    self._schedule = schedules.pruning(config, total_steps)
+    self._seen = 0
+
+  def on_train_begin(self, logs=None):
+    super().on_train_begin(logs)
+    self._seen = int(self.model.optimizer.iterations)
+
+  def on_train_batch_end(self, batch, logs=None):
+    """Masks if a step since the last call was due; a call may be some steps."""
+    del batch, logs
+    step = int(self.model.optimizer.iterations)
+    due = [
+      float(sparsity)
+      for due, sparsity in map(self._schedule, range(self._seen, step))
+      if due
+    ]
+    if due:
+      self.mask(due[-1])
+    self._seen = step
+
+  def mask(self, sparsity: float) -> None:
+    """Masks this share of the weights."""
+    kernels = {name: c.kernel.numpy() for name, c in self._masked.items()}
+    if self._scope is types.PruningScope.GLOBAL:
+      found = masks.global_magnitude(kernels, sparsity, self._granularity)
+    else:
+      found = {
+        name: masks.magnitude(kernel, sparsity, self._granularity)
+        for name, kernel in kernels.items()
+      }
+    for name, mask in found.items():
+      self._masked[name].set_mask(mask & (kernels[name] != 0))

@@ -1,59 +1,81 @@
 """Runs one stage: a config and artifacts in, a new artifact out."""
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import environment, records, types
 from tfcompress.data import pipelines
-from tfcompress.models import io, resnet
+from tfcompress.models import clusters, fake_quant, graph, heads, io
 from tfcompress.training import (
   baseline,
   begun,
+  cluster,
   device,
-  distill,
+  distiller,
+  learner,
   loop,
   prune,
+  quantize_aware,
+  rewind,
   schedules,
+  sequences,
+  slim,
+  teacher_cache,
   validation,
 )
-from tfcompress.training import (
-  job as job_lib,
-)
-from tfcompress.training import (
-  trainee as trainee_lib,
-)
+from tfcompress.training import job as job_lib
+from tfcompress.training import teacher as teacher_lib
+from tfcompress.training import trainee as trainee_lib
 
 _FLAGS = 'flags.cfg'
 
 # The stage table: what each stage makes of a job.
 STAGES = {
   types.Stage.BASELINE: baseline.prepare,
+  types.Stage.SLIM: slim.prepare,
   types.Stage.PRUNE: prune.prepare,
-  types.Stage.KD: distill.prepare,
+  types.Stage.CLUSTER: cluster.prepare,
+  types.Stage.QAT: quantize_aware.prepare,
+  types.Stage.KD: baseline.prepare,
 }
 
 
-def run(config: types.TrainConfig, flags_text: str) -> types.Manifest:
+def run(
+  config: types.TrainConfig,
+  flags_text: str,
+  int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
+) -> types.Manifest:
   """Trains, or continues to train, and writes the artifact.
 
   Args:
     config: what to do.
     flags_text: the flags that made it, kept beside the artifact.
+    int8_latency_ms: measures a model as an int8 file, for stage `slim`.
 
   Returns:
-    The manifest of the finished artifact. If it is there already, made with
-    the same config, nothing is done.
+    The manifest of the finished artifact. What is there already, made with the
+    same config, is not made again.
 
   Raises:
     ValueError: anything in the config, the data or the parents that does not
       fit, or a folder in which something else was begun or is going on.
   """
+  *earlier, last = sequences.expand(config)
+  for index, one in enumerate(earlier, start=1):
+    print(f'{index} of {len(earlier) + 1}: {one.output_dir}', flush=True)
+    _run_one(one, None, int8_latency_ms)
+  return _run_one(last, flags_text, int8_latency_ms)
+
+
+def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
+  """Makes one artifact; one without flags of its own is part of another."""
   folder = pathlib.Path(config.output_dir)
   records.require_writable(folder)
   with _alone(folder):
@@ -64,11 +86,12 @@ def run(config: types.TrainConfig, flags_text: str) -> types.Manifest:
     tf_keras.utils.set_random_seed(config.seed)
     if config.deterministic:
       tf.config.experimental.enable_op_determinism()
-    job = job_lib.prepare(config)
-    begun.write(folder, config, job.parents)
-    records.write_bytes(folder / _FLAGS, flags_text.encode())
+    job = job_lib.prepare(config, int8_latency_ms)
     _announce(job)
     trainee = STAGES[config.stage](job)
+    begun.write(folder, config, job.parents)
+    if flags_text is not None:
+      records.write_bytes(folder / _FLAGS, flags_text.encode())
     with pipelines.naming_corrupt_images(job.source):
       _fit(job, trainee, folder)
       return _finish(job, trainee)
@@ -97,8 +120,13 @@ def _fit(
   job: job_lib.Job, trainee: trainee_lib.Trainee, folder: pathlib.Path
 ) -> None:
   config = job.config
+  callbacks = list(trainee.callbacks)
+  if config.keep_epoch is not None:
+    callbacks.append(
+      rewind.KeepEpoch(trainee.network, config.keep_epoch, str(folder))
+    )
   loop.fit(
-    trainee,
+    _learner(job, trainee),
     schedules.optimizer(config.optimizer, job.steps_per_epoch, config.epochs),
     lambda first: pipelines.train(
       job.source,
@@ -107,8 +135,10 @@ def _fit(
       image_size=job.image_size,
       seed=config.seed,
       epochs=range(first, config.epochs),
+      extra=teacher_cache.of(job),
     ),
     validation.stream(job),
+    callbacks=callbacks,
     folder=folder,
     epochs=config.epochs,
     steps_per_epoch=job.steps_per_epoch,
@@ -116,13 +146,33 @@ def _fit(
   )
 
 
+def _learner(job: job_lib.Job, trainee: trainee_lib.Trainee) -> learner.Learner:
+  """A Distiller where there are teachers, else a Learner of labels."""
+  after_step = [constraint.apply for constraint in trainee.constraints]
+  smoothing = job.config.label_smoothing
+  if not job.teachers:
+    network = heads.with_logits(trainee.network)
+    return learner.Learner(network, smoothing, after_step)
+  config = job.config.distill
+  features = [pair.partition(':')[0] for pair in config.attention]
+  return distiller.Distiller(
+    heads.with_logits(trainee.network, features),
+    teacher_lib.teach(job.teachers),
+    config,
+    smoothing,
+    after_step,
+  )
+
+
 def _finish(job: job_lib.Job, trainee: trainee_lib.Trainee) -> types.Manifest:
   """Writes the trained network as a float32 model with its manifest."""
-  model = resnet.build(job.spec)
-  io.copy_weights(trainee.network(), model)
+  model = graph.rebuild(trainee.network, input_size=job.spec.input_size)
+  kernels = {
+    name: kernel.numpy() for name, kernel in fake_quant.kernels(model).items()
+  }
   manifest = types.Manifest(
     stage=job.config.stage,
-    model=job.spec,
+    model=dataclasses.replace(job.spec, channels=graph.channels(kernels)),
     data=job.config.data,
     class_names=job.source.class_names,
     input_scaling=types.Normalization.RAW,
@@ -132,6 +182,10 @@ def _finish(job: job_lib.Job, trainee: trainee_lib.Trainee) -> types.Manifest:
     steps=(*job.steps, job.config.stage.value),
     sparsity=io.sparsity(model),
     environment=environment.describe(device.name()),
+    clusters=clusters.counts(kernels),
+    parameters=graph.trainable_parameters(model),
+    macs=graph.macs(model),
+    quantized=fake_quant.is_quantized(model),
   )
   io.save(job.config.output_dir, model, manifest)
   return manifest
@@ -141,7 +195,7 @@ def _announce(job: job_lib.Job) -> None:
   counts = job.source.num_examples
   size = job.spec.stem_size
   print(
-    f'{job.config.stage.value}: ResNet-{job.spec.depth} at {size}x{size}, '
+    f'{job.config.stage.value}: {job.spec.name} at {size}x{size}, '
     f'{len(job.source.class_names)} classes of {job.source.name} '
     f'({counts[types.Split.TRAIN]:,} training, '
     f'{counts[types.Split.VALIDATION]:,} validation images), {job.policy} on '

@@ -1,13 +1,15 @@
-"""The teacher of a distillation: an artifact or a Keras file, frozen."""
+"""The teachers of a distillation: artifacts or Keras files, frozen."""
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import keras_files, records, types
-from tfcompress.models import heads, io, resnet
+from tfcompress.models import graph, heads, io
+from tfcompress.training import learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,75 +19,99 @@ class Teacher:
   Attributes:
     record: where it came from.
     size: pixels a side that it computes on.
-    network: from images (B, T, T, 3) to logits (B, C).
+    network: from images (B, T, T, 3) to logits (B, C) and features.
     scaling: what it expects of its pixels.
+    policy: the Keras dtype policy it computes in.
   """
 
   record: types.ParentRecord
   size: int
   network: tf_keras.Model
   scaling: types.Normalization
+  policy: str
 
-  def logits(self, images: tf.Tensor) -> tf.Tensor:
-    """Returns logits (B, C) of raw images (B, S, S, 3), in inference mode."""
-    if images.shape[1] != self.network.inputs[0].shape[1]:
-      side = self.network.inputs[0].shape[1]
-      images = tf.image.resize(images, (side, side))
+  def outputs(self, images: tf.Tensor) -> list[tf.Tensor]:
+    """Logits (B, C), and features, of raw images (B, S, S, 3) at inference."""
+    images = learner.resized(images, self.size)
     pixels = images * self.scaling.scale + self.scaling.offset
-    return self.network(pixels, training=False)
+    return tf.nest.flatten(self.network(pixels, training=False))
+
+
+def teach(
+  teachers: Sequence[Teacher],
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]:
+  """Returns a function from images to logits (K, B, C) and features.
+
+  The features are those of the first teacher.
+  """
+
+  def outputs_of_all(images):
+    outputs = [teacher.outputs(images) for teacher in teachers]
+    return tf.stack([logits for logits, *_ in outputs]), outputs[0][1:]
+
+  return outputs_of_all
 
 
 def load(
   config: types.DistillConfig, class_names: tuple[str, ...], policy: str
-) -> Teacher:
-  """Opens the teacher, frozen.
+) -> tuple[Teacher, ...]:
+  """Opens the teachers, frozen.
 
   Raises:
-    ValueError: no such teacher, or other classes than the student's.
+    ValueError: no such teacher, other classes than the student's, or no layer
+      of a name in `config.attention`.
   """
-  if pathlib.Path(config.teacher).suffix in keras_files.SUFFIXES:
-    return _load_file(config, len(class_names))
-  manifest = records.read_manifest(config.teacher)
+  features = [pair.rpartition(':')[2] for pair in config.attention]
+  opened = []
+  for path in config.teacher:
+    if pathlib.Path(path).suffix in keras_files.SUFFIXES:
+      model = _open_file(path, len(class_names))
+      scaling, own_policy = config.teacher_scaling, 'float32'
+    else:
+      model, own_policy = _open_artifact(path, class_names, policy)
+      scaling = types.Normalization.RAW
+    model.trainable = False
+    try:
+      network = heads.with_logits(model, () if opened else features)
+    except ValueError as error:
+      raise ValueError(f'--teacher={path}, --attention: {error}') from error
+    record = types.ParentRecord('teacher', path, _sha256(path))
+    size = model.input_shape[1]
+    opened.append(Teacher(record, size, network, scaling, own_policy))
+  return tuple(opened)
+
+
+def _sha256(path: str) -> str:
+  folder = pathlib.Path(path)
+  return records.sha256(folder / records.MODEL if folder.is_dir() else folder)
+
+
+def _open_artifact(
+  path: str, class_names: tuple[str, ...], policy: str
+) -> tuple[tf_keras.Model, str]:
+  """The model at its stem size, and the policy that it computes in."""
+  model, manifest = io.load(path)
   if manifest.class_names != class_names:
     raise ValueError(
-      f'{config.teacher}: a teacher of {len(manifest.class_names)} classes '
+      f'{path}: a teacher of {len(manifest.class_names)} classes '
       f"({manifest.class_names[0]}, ...), expected the student's "
       f'{len(class_names)} ({class_names[0]}, ...)'
     )
+  policy = 'float32' if manifest.quantized else policy
   size = manifest.model.stem_size
-  network = resnet.build(resnet.seen_at(manifest.model, size), policy)
-  io.read_weights(config.teacher, network)
-  network.trainable = False
-  model_file = pathlib.Path(config.teacher) / records.MODEL
-  return Teacher(
-    record=types.ParentRecord(
-      'teacher', config.teacher, records.sha256(model_file)
-    ),
-    size=size,
-    network=heads.with_logits(network),
-    scaling=manifest.input_scaling,
-  )
+  return graph.rebuild(model, input_size=size, dtype_policy=policy), policy
 
 
-def _load_file(config: types.DistillConfig, num_classes: int) -> Teacher:
-  model = keras_files.load(config.teacher)
+def _open_file(path: str, num_classes: int):
+  model = keras_files.load(path)
   if model.output_shape[-1] != num_classes:
     raise ValueError(
-      f'{config.teacher}: a teacher of {model.output_shape[-1]} classes, '
+      f'{path}: a teacher of {model.output_shape[-1]} classes, '
       f"expected the student's {num_classes}"
     )
   shape = model.input_shape
   if len(shape) != 4 or shape[1] != shape[2] or shape[1] is None:
     raise ValueError(
-      f'{config.teacher}: input {shape}, expected (None, S, S, 3) of a fixed S'
+      f'{path}: input {shape}, expected (None, S, S, 3) of a fixed S'
     )
-  size = shape[1]
-  model.trainable = False
-  return Teacher(
-    record=types.ParentRecord(
-      'teacher', config.teacher, records.sha256(config.teacher)
-    ),
-    size=size,
-    network=heads.with_logits(model),
-    scaling=config.teacher_scaling,
-  )
+  return model

@@ -1,26 +1,22 @@
-"""What a stage hands to the training loop."""
+"""What a stage makes of a job: a network to fit, and what holds meanwhile."""
 
 import dataclasses
-from collections.abc import Callable
 
-import tensorflow as tf
 import tf_keras
+
+from tfcompress.training import constraints as constraints_lib
 
 
 @dataclasses.dataclass(frozen=True)
 class Trainee:
-  """A model to fit and where its result lies.
+  """A network to fit.
 
   Attributes:
-    model: takes images (B, S, S, 3) and targets (B, C); gets its optimizer from
-      the loop.
-    network: called once, after training; returns a model with the trained
-      weights under the layer names of a plain build.
-    loss: of targets and logits; None where the model has a train step.
+    network: from raw images (B, T, T, 3), T the stem size, to probabilities.
+    constraints: applied after every step.
     callbacks: the stage's own.
   """
 
-  model: tf_keras.Model
-  network: Callable[[], tf_keras.Model]
-  loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+  network: tf_keras.Model
+  constraints: tuple[constraints_lib.Constraint, ...] = ()
   callbacks: tuple[tf_keras.callbacks.Callback, ...] = ()

@@ -1,0 +1,298 @@
+"""Every technique: artifact in, artifact out, exported, evaluated.
+
+What a technique promises is counted in the exported file's own tensors.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.conversion import run as conversion_run
+from tfcompress.core import records, types
+from tfcompress.measurement import accuracy, size
+from tfcompress.models import io
+from tfcompress.runtimes import tflite_file
+from tfcompress.training import run
+
+LAYERS = tf_keras.layers
+CHANNELS = {'stem': 16, 'inner': 16, 'outer': 16, 'wide': 32, 'shortcut': 32}
+
+
+def slim(**kwargs):
+  return {'stage': types.Stage.SLIM, 'slim': types.SlimConfig(**kwargs)}
+
+
+def prune(**kwargs):
+  config = types.PruneConfig(prune_end=0.8, **kwargs)
+  return {'stage': types.Stage.PRUNE, 'prune': config}
+
+
+def cluster(clusters):
+  config = types.ClusterConfig(clusters)
+  return {'stage': types.Stage.CLUSTER, 'cluster': config}
+
+
+def taught(stage=types.Stage.KD, **kwargs):
+  return {
+    'stage': stage, 'distill': types.DistillConfig(teacher=('',), **kwargs)
+  }  # fmt: skip
+
+
+QAT = {'stage': types.Stage.QAT}
+TECHNIQUES = {
+  'label smoothing': [{'label_smoothing': 0.1}],
+  'slim uniform': [slim(channel_ratio=0.5)],
+  'slim macs': [
+    slim(
+      target_macs='50%',
+      importance=types.Importance.FPGM,
+      allocation=types.Allocation.GLOBAL,
+    )
+  ],
+  'slim taylor in steps': [
+    slim(
+      target_parameters='50%',
+      importance=types.Importance.TAYLOR,
+      slim_steps=2,
+    )
+  ],
+  'slim taught': [slim(channel_ratio=0.5) | taught(types.Stage.SLIM)],
+  'prune': [prune(target_sparsity=0.5)],
+  'prune global': [prune(target_sparsity=0.7, scope=types.PruningScope.GLOBAL)],
+  'prune 2:4': [prune(granularity='2:4')],
+  'prune blocks': [prune(target_sparsity=0.5, granularity='4x1')],
+  'prune but some': [
+    prune(target_sparsity=0.5) | {'exclude': ('st*m', 'logits')}
+  ],
+  'cluster': [cluster(8)],
+  'cluster pruned': [prune(target_sparsity=0.5), cluster(8)],
+  'qat': [QAT],
+  'qat taught': [QAT | taught(types.Stage.QAT)],
+  'qat pruned': [prune(target_sparsity=0.5), QAT],
+  'qat 2:4': [prune(granularity='2:4'), QAT],
+  'qat clustered': [cluster(8), QAT],
+  'qat pruned and clustered': [
+    prune(target_sparsity=0.5),
+    cluster(8),
+    QAT,
+  ],  # fmt: skip
+  'slim, kd, prune, qat': [
+    slim(channel_ratio=0.25),
+    taught(),
+    prune(target_sparsity=0.5),
+    QAT,
+  ],
+  'kd dkd': [taught(distill_loss=types.DistillLoss.DKD)],
+  'kd attention': [
+    taught(attention=('joined', 'stem_relu:joined'), attention_weight=10.0)
+  ],
+}
+
+
+def own_network() -> tf_keras.Model:
+  """Two residual blocks, as a user of Keras would write them."""
+  norm = lambda x, name: LAYERS.BatchNormalization(name=f'{name}_bn')(x)
+  conv = lambda x, name, stride=1, size=3: norm(
+    LAYERS.Conv2D(
+      CHANNELS[name], size, stride, 'same', use_bias=False, name=name
+    )(x),
+    name,
+  )
+  image = LAYERS.Input((32, 32, 3))
+  x = LAYERS.Rescaling(1 / 127.5, -1, name='scale')(image)
+  x = LAYERS.ReLU(name='stem_relu')(conv(x, 'stem', 2))
+  y = LAYERS.Activation('relu', name='inner_relu')(conv(x, 'inner'))
+  x = LAYERS.Add(name='add')([x, conv(y, 'outer')])
+  x = LAYERS.ReLU(name='joined')(x)
+  y = conv(x, 'wide', 2)
+  x = LAYERS.Add(name='add_2')([y, conv(x, 'shortcut', 2, 1)])
+  x = LAYERS.ReLU(name='joined_2')(x)
+  x = LAYERS.GlobalAveragePooling2D(name='pool')(x)
+  return tf_keras.Model(image, LAYERS.Dense(3, name='logits')(x))
+
+
+@pytest.fixture(scope='module')
+def trained(baseline_config, tmp_path_factory) -> str:
+  """An artifact of the network, trained until it knows its colors."""
+  folder = tmp_path_factory.mktemp('own')
+  path = str(folder / 'own.keras')
+  tf_keras.utils.set_random_seed(1)
+  own_network().save(path)
+  config = dataclasses.replace(
+    baseline_config,
+    output_dir=str(folder / 'trained'),
+    init=types.InitConfig(init_from=path),
+    model=None,
+    epochs=10,
+  )
+  assert run.run(config, '').metrics['top1_percent'] > 80
+  return config.output_dir
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """What came out of a chain of stages and its export."""
+
+  manifest: types.Manifest
+  export: pathlib.Path
+  kernels: dict[str, np.ndarray]
+  weights: dict[str, tflite_file.Weight]
+
+
+def chain(stages, config, baseline, folder) -> str:
+  """Runs stages, each the next one's parent; returns the last artifact."""
+  parent = baseline
+  for index, stage in enumerate(stages):
+    if 'distill' in stage:
+      distill = dataclasses.replace(stage['distill'], teacher=(baseline,))
+      stage = stage | {'distill': distill}
+    one = dataclasses.replace(
+      config,
+      output_dir=str(folder / str(index)),
+      parent=parent,
+      model=None,
+      epochs=2,
+      **stage,
+    )
+    run.run(one, '', lambda model: 1.0)
+    parent = one.output_dir
+  return parent
+
+
+def exported(artifact: str, folder: pathlib.Path) -> Result:
+  export = folder / 'exported'
+  conversion_run.run(
+    types.ExportConfig(
+      artifact=artifact,
+      output_dir=str(export),
+      calibration_examples=12,
+      parity_examples=12,
+      min_agreement_percent=50,
+      min_snr_db=0,
+    )
+  )
+  model, manifest = io.load(artifact)
+  kernels = {
+    layer.name: layer.kernel.numpy()
+    for layer in model.layers
+    if hasattr(layer, 'kernel')
+  }
+  weights = {}
+  for weight in tflite_file.weights(str(export)):
+    for name in kernels:
+      if f'/{name}/' in f'/{weight.name}/'.replace(';', '/'):
+        weights[name] = weight
+  return Result(manifest, export, kernels, weights)
+
+
+@pytest.mark.parametrize('name', TECHNIQUES)
+def test_a_technique_keeps_its_promise_in_the_file(
+  name, baseline_config, trained, tmp_path
+):
+  stages = TECHNIQUES[name]
+  before = records.sha256(trained)
+  artifact = chain(stages, baseline_config, trained, tmp_path)
+  assert records.sha256(trained) == before
+  result = exported(artifact, tmp_path)
+  assert result.manifest.steps[0] == 'baseline'
+  assert result.manifest.metrics['top1_percent'] > 40  # Chance is 33.
+  require_bits(result)
+  require_channels(result)
+  require_zeros(result, stages)
+  require_clusters(result, stages)
+  require_measurable(result)
+
+
+def require_bits(result: Result) -> None:
+  """Every kernel is there, as int8 with a scale for each output channel."""
+  assert {*result.kernels} == {*result.weights} == {*CHANNELS, 'logits'}
+  for name, weight in result.weights.items():
+    assert weight.values.dtype == np.int8
+    assert np.abs(weight.values.astype(int)).max() <= 127
+    assert weight.values.shape == result.kernels[name].shape
+    if name != 'logits':
+      assert weight.scale.size == result.kernels[name].shape[-1]
+
+
+def require_channels(result: Result) -> None:
+  """A slimmed network is smaller in the file, not masked."""
+  channels = result.manifest.model.channels
+  assert channels == {
+    name: weight.values.shape[-1]
+    for name, weight in result.weights.items()
+    if name != 'logits'
+  }
+  slimmed = 'slim' in result.manifest.steps
+  assert (sum(channels.values()) < sum(CHANNELS.values())) == slimmed
+  assert channels['stem'] == channels['outer']
+  assert channels['wide'] == channels['shortcut']
+  parameters = sum(weight.values.size for weight in result.weights.values())
+  assert parameters == sum(k.size for k in result.kernels.values())
+
+
+def require_zeros(result: Result, stages) -> None:
+  """At least the zeros that were asked for, where they were asked for."""
+  settings = [stage['prune'] for stage in stages if 'prune' in stage]
+  zeros = {n: (w.values == 0).mean() for n, w in result.weights.items()}
+  if not settings:
+    assert result.manifest.sparsity.total < 0.01
+    return
+  (config,) = settings
+  excluded = next((s['exclude'] for s in stages if 'exclude' in s), ())
+  for name, weight in result.weights.items():
+    kernel = result.kernels[name]
+    assert (weight.values[kernel == 0] == 0).all()
+    one = 1 / kernel.size
+    if name == 'stem' and (excluded or config.granularity != 'element'):
+      assert (kernel != 0).all()  # Its 3 input channels divide into no unit.
+    elif excluded and name == 'logits':
+      assert (kernel != 0).all()
+    elif config.granularity == '2:4':
+      rows = np.moveaxis(weight.values, -2, -1).reshape(-1, 4)
+      assert ((rows == 0).sum(1) >= 2).all()
+    elif config.granularity == '4x1':
+      blocks = kernel.reshape(-1, 4, kernel.shape[-1])
+      assert ((blocks == 0).all(1) | (blocks != 0).all(1)).all()
+      assert zeros[name] >= config.target_sparsity - 4 * one
+    elif config.scope is types.PruningScope.LAYER:
+      assert zeros[name] >= config.target_sparsity - one
+  if config.scope is types.PruningScope.GLOBAL:
+    total = result.manifest.sparsity.total
+    assert total == pytest.approx(config.target_sparsity, abs=1e-3)
+    assert np.ptp(list(result.manifest.sparsity.per_layer.values())) > 0.1
+
+
+def require_clusters(result: Result, stages) -> None:
+  """At most so many values in a kernel, and in a channel of the file."""
+  settings = [stage['cluster'] for stage in stages if 'cluster' in stage]
+  if not settings:
+    assert not result.manifest.clusters
+    return
+  assert {*result.manifest.clusters} == {*CHANNELS, 'logits'}
+  for name, weight in result.weights.items():
+    count = settings[0].clusters
+    assert len(np.unique(result.kernels[name])) <= count
+    values = weight.values.reshape(-1, weight.values.shape[-1])
+    assert max(len(np.unique(column)) for column in values.T) <= count
+
+
+def require_measurable(result: Result) -> None:
+  """The evaluator opens it, and says of it what the export said."""
+  found, _ = accuracy.measure(
+    types.MeasureConfig(
+      str(result.export),
+      data=result.manifest.data,
+      input_scaling=types.Normalization.RAW,
+      class_names=result.manifest.class_names,
+    )
+  )
+  said = json.loads((result.export / 'metadata.json').read_text())
+  parity = said['tfcompress']['parity']
+  assert parity['examples'] == found.num_examples == 12
+  assert found.top1_percent == pytest.approx(parity['file_top1_percent'])
+  nonzero = sum(np.count_nonzero(w.values) for w in result.weights.values())
+  assert size.measure(str(result.export)).nonzero_parameters >= nonzero

@@ -1,0 +1,187 @@
+"""Proves that a converted file kept the structure of its parent's kernels.
+
+Pruning leaves zeros and clustering leaves few values; a conversion that rounds
+one channel unlike another, or moves a zero, loses what training paid for. So
+the file's own tensors are compared with the kernels, weight by weight. Batch
+normalization, folded into the kernels, scales each output channel by one
+number: zeros stay zeros, and equal values of a channel stay equal.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfcompress.models import clusters
+from tfcompress.runtimes import tflite_file
+
+
+@dataclasses.dataclass(frozen=True)
+class PreservedLayer:
+  """One kernel and what became of it.
+
+  Attributes:
+    name: of the layer.
+    dtype: of the file's numbers, such as 'int8'.
+    bits: of one of them.
+    in_channels: of its input.
+    out_channels: filters.
+    parameters: weights in the kernel.
+    parent_zeros: share of zeros in the kernel.
+    file_zeros: share of zeros in the file.
+    parent_clusters: distinct values in the kernel.
+    file_clusters: the most distinct values of any output channel in the file.
+  """
+
+  name: str
+  dtype: str
+  bits: int
+  in_channels: int
+  out_channels: int
+  parameters: int
+  parent_zeros: float
+  file_zeros: float
+  parent_clusters: int
+  file_clusters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Preserved:
+  """All kernels of a model and what became of them.
+
+  Attributes:
+    layers: in the model's order.
+    parameters: weights in all kernels.
+    parent_zeros: share of zeros in all kernels.
+    file_zeros: share of zeros of those weights in the file.
+    clustered_layers: how many kernels have few distinct values.
+  """
+
+  layers: tuple[PreservedLayer, ...]
+  parameters: int
+  parent_zeros: float
+  file_zeros: float
+  clustered_layers: int
+
+
+def check(kernels: Mapping[str, np.ndarray], path: str) -> Preserved:
+  """Compares every kernel with the weights that a file made of it.
+
+  Args:
+    kernels: by layer name, in the model's order: (H, W, I, O) of a Conv2D,
+      (H, W, C, M) of a DepthwiseConv2D, (I, O) of a Dense layer.
+    path: a `.tflite`, or an export folder with one.
+
+  Raises:
+    ValueError: a kernel has no weights in the file, a zero of a kernel is none
+      there, or an output channel of a clustered kernel has more distinct values
+      there; it names the layer.
+  """
+  found = _matched(kernels, tflite_file.weights(path), path)
+  layers = []
+  for name, weight in found.items():
+    _require_zeros(name, kernels[name], weight, path)
+    layers.append(_layer(name, kernels[name], weight, path))
+  parameters = sum(layer.parameters for layer in layers)
+  share = lambda field: (
+    sum(getattr(layer, field) * layer.parameters for layer in layers)
+    / max(parameters, 1)
+  )
+  return Preserved(
+    layers=tuple(layers),
+    parameters=parameters,
+    parent_zeros=share('parent_zeros'),
+    file_zeros=share('file_zeros'),
+    clustered_layers=len(clusters.counts(kernels)),
+  )
+
+
+def _matched(
+  kernels: Mapping[str, np.ndarray],
+  weights: Sequence[tflite_file.Weight],
+  path: str,
+) -> dict[str, tflite_file.Weight]:
+  """The weights of each kernel: of its name, else in order of its shape."""
+  free = list(weights)
+  found = {}
+  for is_its in (_is_named, lambda name, weight: True):
+    for name, kernel in kernels.items():
+      fitting = [
+        index
+        for index, weight in enumerate(free)
+        if weight.values.shape == kernel.shape and is_its(name, weight)
+      ]
+      if name not in found and fitting:
+        found[name] = free.pop(fitting[0])
+  for name, kernel in kernels.items():
+    if name not in found:
+      shapes = [w.values.shape for w in weights if _is_named(name, w)]
+      raise ValueError(
+        f'{path}: layer {name} has a kernel of shape {kernel.shape} but no '
+        f'weights of that shape in the file, which has {shapes or "none"} of '
+        'that name; convert this very parent'
+      )
+  return {name: found[name] for name in kernels}
+
+
+def _is_named(name: str, weight: tflite_file.Weight) -> bool:
+  """Whether a tensor's name, such as 'model/conv1/Conv2D', has the layer's."""
+  return (
+    re.search(rf'(^|[/;]){re.escape(name)}($|[/;])', weight.name) is not None
+  )
+
+
+def _require_zeros(name, kernel, weight, path) -> None:
+  """Raises ValueError where a zero of the kernel is another number."""
+  zeros = kernel == 0
+  drifted = int((zeros & ~_is_zero(weight)).sum())
+  if drifted:
+    raise ValueError(
+      f'{path}: zeros drifted: of the {int(zeros.sum())} zeros in layer {name} '
+      f'{drifted} are none in the file ({weight.dtype}), expected 0; choose '
+      'another --variant, or convert this very parent'
+    )
+
+
+def _layer(name, kernel, weight, path) -> PreservedLayer:
+  """Counts, and raises ValueError where a cluster fell apart."""
+  depthwise = weight.operator == 'depthwise_conv_2d'
+  outputs = int(np.prod(kernel.shape[2:])) if depthwise else kernel.shape[-1]
+  in_file = _distinct(weight.values, outputs)
+  if clusters.members(kernel) is not None:
+    in_parent = _distinct(kernel, outputs)
+    grown = in_file > in_parent
+    if grown.any():
+      worst = int((in_file - in_parent).argmax())
+      raise ValueError(
+        f'{path}: clusters drifted: {int(grown.sum())} of the {outputs} output '
+        f'channels of layer {name} have more distinct values in the file '
+        f'({weight.dtype}) than in its kernel, channel {worst} has '
+        f'{in_file[worst]}, expected at most {in_parent[worst]}; choose another '
+        '--variant, or convert this very parent'
+      )
+  return PreservedLayer(
+    name=name,
+    dtype=weight.dtype,
+    bits=int(re.search(r'\d+', weight.dtype)[0]),
+    in_channels=kernel.shape[-2],
+    out_channels=outputs,
+    parameters=kernel.size,
+    parent_zeros=float((kernel == 0).mean()),
+    file_zeros=float(_is_zero(weight).mean()),
+    parent_clusters=len(np.unique(kernel)),
+    file_clusters=int(in_file.max()),
+  )
+
+
+def _is_zero(weight: tflite_file.Weight) -> np.ndarray:
+  """Which numbers of the file stand for zero."""
+  zero = 0 if weight.zero_point is None else weight.zero_point
+  return weight.values == zero
+
+
+def _distinct(values: np.ndarray, outputs: int) -> np.ndarray:
+  """Distinct values of each output channel, (outputs,)."""
+  channels = np.sort(values.reshape(-1, outputs).T, axis=1)
+  return 1 + (channels[:, 1:] != channels[:, :-1]).sum(axis=1)
