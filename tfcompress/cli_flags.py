@@ -18,6 +18,10 @@ from tfcompress.core import native_logs, types
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
+CUSTOM_OBJECTS = (
+  'module or .py file whose classes and functions the model names'
+)
+
 
 class _Help(flags.BooleanFlag):
   """`--help`: prints the command's usage and flags, and exits with code 0."""

@@ -43,6 +43,7 @@ def _define_flags() -> None:
     min_snr_db='least signal-to-noise of the probabilities in decibel',
     username='for metadata.json; with it the file must be a submission',
     teamname='for metadata.json, likewise',
+    custom_objects=cli_flags.CUSTOM_OBJECTS,
   )
 
 

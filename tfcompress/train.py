@@ -29,9 +29,6 @@ _MODEL = {
 _INIT = {
   'init_from': 'a .keras or .h5 file of tf_keras or Keras 3 to start from',
   'init_scaling': 'what the model of --init_from expects of its pixels',
-  'custom_objects': (
-    'module or .py file whose classes and functions --init_from names'
-  ),
 }
 _SLIM = {
   'channel_ratio': ('slim: share of the channels to remove', 0.0, 0.99),
@@ -137,7 +134,7 @@ def _define_flags() -> None:
   cli_flags.define(
     types.TrainConfig,
     parent='artifact folder whose model training starts from',
-    epochs=('passes over the data', 1),
+    epochs=('passes over the data; 0 changes a model without training it', 0),
     batch_size=('images a step', 2),
     label_smoothing=(
       'probability moved from the label to all classes alike',
@@ -148,6 +145,7 @@ def _define_flags() -> None:
       'slim, prune, cluster: patterns of layers to leave alone, separated by '
       'commas, such as stem_*,logits'
     ),
+    custom_objects=cli_flags.CUSTOM_OBJECTS,
     keep_epoch=(
       'also keep the weights after this epoch, for a later --rewind_epoch',
       0,
@@ -236,7 +234,7 @@ def _check_combinations() -> None:
     _check_distill()
   if FLAGS.mixup_alpha and FLAGS.cutmix_alpha:
     raise ValueError('--mixup_alpha and --cutmix_alpha: give one of them')
-  if FLAGS.warmup_epochs >= FLAGS.epochs:
+  if FLAGS.epochs and FLAGS.warmup_epochs >= FLAGS.epochs:
     raise ValueError(
       f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
       f'--epochs={FLAGS.epochs}'
@@ -264,6 +262,8 @@ def _check_start() -> None:
   if FLAGS.parent and FLAGS.init_from:
     raise ValueError('--parent and --init_from: give one of them')
   start = 'parent' if FLAGS.parent else 'init_from'
+  if not FLAGS.epochs and not FLAGS[start].value:
+    raise ValueError('--epochs=0 needs --parent or --init_from')
   if stage in _FROM_PARENT and not FLAGS[start].value:
     raise ValueError(
       f'--stage={stage} needs --parent, an artifact, or --init_from, a .keras '
@@ -290,6 +290,8 @@ def _check_slim() -> None:
 
 
 def _check_prune() -> None:
+  if not FLAGS.epochs:
+    raise ValueError('--stage=prune needs an epoch or more to prune in')
   if FLAGS.prune_begin >= FLAGS.prune_end:
     raise ValueError(
       f'--prune_begin={FLAGS.prune_begin:g} must be below '
@@ -300,17 +302,19 @@ def _check_prune() -> None:
       f'--initial_sparsity={FLAGS.initial_sparsity:g} must be below '
       f'--target_sparsity={FLAGS.target_sparsity:g}'
     )
-  if ':' in FLAGS.granularity:
-    if wrong := cli_flags.given('target_sparsity', 'initial_sparsity', 'scope'):
-      raise ValueError(
-        f'--{wrong[0]} contradicts --granularity={FLAGS.granularity}, which '
-        'says how many zeros each layer has'
-      )
+  wrong = cli_flags.given('target_sparsity', 'initial_sparsity', 'scope')
+  if ':' in FLAGS.granularity and wrong:
+    raise ValueError(
+      f'--{wrong[0]} contradicts --granularity={FLAGS.granularity}, which '
+      'says how many zeros each layer has'
+    )
   if FLAGS.rewind_epoch is not None and not FLAGS.parent:
     raise ValueError('--rewind_epoch needs --parent, which kept that epoch')
 
 
 def _check_distill() -> None:
+  if not FLAGS.epochs:
+    raise ValueError('--teacher needs an epoch or more to teach in')
   mixed = FLAGS.mixup_alpha or FLAGS.cutmix_alpha
   dkd = FLAGS.distill_loss is types.DistillLoss.DKD
   if mixed and dkd:

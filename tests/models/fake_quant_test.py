@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert import interpreter as litert
 
-from tfcompress.core import types
+from tfcompress.core import quantized_layers, types
 from tfcompress.models import fake_quant, heads, resnet
 
 layers = tf_keras.layers
@@ -252,7 +252,7 @@ def test_ranges_stand_where_the_file_has_tensors():
   fixed = {
     layer.name: layer.fixed
     for layer in network.layers
-    if isinstance(layer, fake_quant.FakeQuant)
+    if isinstance(layer, quantized_layers.FakeQuant)
   }
   assert fixed == {
     'image_range': (0, 255),

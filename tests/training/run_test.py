@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import fcntl
+import json
 import os
 import pathlib
 import shutil
@@ -16,7 +17,7 @@ from tests import conftest
 from tfcompress.core import records, types
 from tfcompress.data import pipelines
 from tfcompress.models import io
-from tfcompress.training import run
+from tfcompress.training import run, teacher_cache
 
 FAST = {'epochs': 2}
 
@@ -51,8 +52,11 @@ def as_stage(config, stage: types.Stage, baseline: str) -> types.TrainConfig:
   )
 
 
-@pytest.mark.parametrize('precision', ['none', 'bfloat16'])
-@pytest.mark.parametrize('stage', types.Stage)
+@pytest.mark.parametrize(
+  ('stage', 'precision'),
+  [(stage, 'none') for stage in types.Stage]
+  + [(types.Stage.PRUNE, 'bfloat16'), (types.Stage.KD, 'bfloat16')],
+)
 def test_every_stage_makes_a_whole_artifact(
   stage, precision, config, baseline, tmp_path
 ):
@@ -291,3 +295,166 @@ def test_golden_numbers_of_a_training():
 
 
 GOLDEN_LOSSES = (1.694576, 0.865814, 0.476727)
+
+
+def test_a_lottery_ticket_begins_with_the_weights_of_an_early_epoch(
+  config, baseline, tmp_path
+):
+  """Frankle 2019: the mask of the end on the weights of the beginning."""
+  parent = dataclasses.replace(
+    config, output_dir=str(tmp_path / 'parent'), keep_epoch=1
+  )
+  run.run(parent, '')
+  ticket = dataclasses.replace(
+    as_stage(config, types.Stage.PRUNE, parent.output_dir),
+    prune=types.PruneConfig(target_sparsity=0.5, rewind_epoch=1),
+    optimizer=types.OptimizerConfig(learning_rate=0.0, weight_decay=0.0),
+  )
+  run.run(ticket, '')
+  trained = io.load(parent.output_dir)[0]
+  got = io.load(ticket.output_dir)[0]
+  with np.load(f'{parent.output_dir}/epochs/1.npz') as file:
+    early = dict(
+      zip((w.name for w in trained.weights), (file[n] for n in file.files))
+    )
+  name = 'stage2_block1_conv1'
+  last = trained.get_layer(name).kernel
+  mask = np.abs(last) >= np.quantile(np.abs(last), 0.5)
+  expected = np.where(mask, early[last.name], 0)
+  np.testing.assert_allclose(got.get_layer(name).kernel, expected, atol=1e-7)
+  assert np.abs(early[last.name] - last).max() > 1e-4
+
+  wrong = dataclasses.replace(
+    ticket,
+    output_dir=str(tmp_path / 'wrong'),
+    prune=types.PruneConfig(rewind_epoch=2),
+  )
+  with pytest.raises(ValueError, match='kept epoch 1; train it with --keep'):
+    run.run(wrong, '')
+  wrong = dataclasses.replace(wrong, parent=baseline)
+  with pytest.raises(ValueError, match='kept no early epoch; train it'):
+    run.run(wrong, '')
+
+
+def test_a_slimmed_run_that_was_stopped_keeps_to_its_plan(config, baseline):
+  """The weights have changed when it goes on, the channels must not."""
+  config = as_stage(config, types.Stage.SLIM, baseline)
+  config = dataclasses.replace(
+    config,
+    slim=types.SlimConfig(
+      channel_ratio=0.5, importance=types.Importance.TAYLOR
+    ),
+  )
+  first = run.run(config, '')
+  folder = pathlib.Path(config.output_dir)
+  (folder / 'manifest.json').unlink()
+  plan = json.loads((folder / 'checkpoints' / 'plan.json').read_text())
+  plan['kept']['stage4_block2_conv1'].pop()  # As no criterion would choose.
+  (folder / 'checkpoints' / 'plan.json').write_text(json.dumps(plan))
+  for file in (folder / 'checkpoints').glob('ckpt*'):
+    file.unlink()
+  (folder / 'checkpoints' / 'checkpoint').unlink()
+  second = run.run(config, '')
+  name = 'stage4_block2_conv1'
+  assert second.model.channels[name] == first.model.channels[name] - 1
+
+
+def test_a_teachers_outputs_are_kept_where_views_are_few(
+  config, baseline, tmp_path, monkeypatch
+):
+  """The weights are those that the teacher in every step would have made."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  augment = types.AugmentConfig(crop=types.TrainTransform.NONE)
+  config = dataclasses.replace(
+    as_stage(config, types.Stage.KD, baseline), augment=augment, epochs=3
+  )
+  kept = run.run(config, '')
+  (file,) = (tmp_path / 'cache' / 'tfcompress' / 'teachers').iterdir()
+  assert np.load(file).shape == (36, 2, 1, 3)
+  monkeypatch.setattr(teacher_cache, 'of', lambda job: None)
+  other = dataclasses.replace(config, output_dir=str(tmp_path / 'live'))
+  live = run.run(other, '')
+  assert kept.metrics == pytest.approx(live.metrics, abs=1e-3)
+  pairs = zip(
+    io.load(config.output_dir)[0].get_weights(),
+    io.load(other.output_dir)[0].get_weights(),
+  )
+  for a, b in pairs:
+    np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_generations_teach_one_another(config, baseline, tmp_path):
+  config = as_stage(config, types.Stage.KD, baseline)
+  distill = dataclasses.replace(
+    config.distill, teacher=(baseline, baseline), generations=2
+  )
+  manifest = run.run(dataclasses.replace(config, distill=distill), '')
+  first = f'{config.output_dir}/generations/1'
+  assert [parent.path for parent in manifest.parents] == [first]
+  parents = records.read_manifest(first).parents
+  assert [parent.path for parent in parents] == [baseline, baseline]
+
+
+@pytest.mark.parametrize(
+  ('stage', 'change', 'message'),
+  [
+    (
+      types.Stage.SLIM,
+      {'slim': types.SlimConfig(channel_ratio=0.99)},
+      'would leave stem_conv and 2 more, of 8 channels, without any',
+    ),
+    (
+      types.Stage.SLIM,
+      {'slim': types.SlimConfig(target_latency='0.001')},
+      r'0.001 ms, int8 on LiteRT, one thread is out of reach.* has 1; raise',
+    ),
+    (
+      types.Stage.SLIM,
+      {'exclude': ('stage9_*',)},
+      r'--exclude=stage9_\* matches no layer; the layers are stem_conv, ',
+    ),
+    (
+      types.Stage.PRUNE,
+      {'prune': types.PruneConfig(granularity='4:2')},
+      "granularity '4:2': expected element, M:N",
+    ),
+    (
+      types.Stage.PRUNE,
+      {'prune': types.PruneConfig(granularity='7x1'), 'exclude': ('stem*',)},
+      'leave no layer to prune; the kernels are stem_conv',
+    ),
+    (
+      types.Stage.CLUSTER,
+      {'exclude': ('*',)},
+      'leave no layer with weights enough',
+    ),
+    (
+      types.Stage.KD,
+      {
+        'distill': types.DistillConfig(
+          teacher=('',), attention=('stem_relu:stage9_relu',)
+        )
+      },
+      "--attention: no feature map of a layer 'stage9_relu' in resnet18; it",
+    ),
+  ],
+)
+def test_what_cannot_be_done_is_said(stage, change, message, config, baseline):
+  if 'distill' in change:
+    distill = dataclasses.replace(change['distill'], teacher=(baseline,))
+    change = {'distill': distill}
+  config = dataclasses.replace(as_stage(config, stage, baseline), **change)
+  with pytest.raises(ValueError, match=message):
+    run.run(config, '', lambda model: 1.0)
+  assert not (pathlib.Path(config.output_dir) / 'manifest.json').exists()
+
+
+def test_nothing_follows_qat(config, baseline, tmp_path):
+  qat = as_stage(config, types.Stage.QAT, baseline)
+  qat = dataclasses.replace(qat, epochs=1, output_dir=str(tmp_path / 'qat'))
+  run.run(qat, '')
+  for stage in types.Stage:
+    one = as_stage(config, stage, qat.output_dir)
+    if one.parent:
+      with pytest.raises(ValueError, match=f'stage={stage.value} after qat is'):
+        run.run(one, '')

@@ -9,7 +9,7 @@ import tf_keras
 from tfcompress.conversion import metadata, parity, preserved, tflite, variants
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
-from tfcompress.models import fake_quant, io
+from tfcompress.models import custom, fake_quant, io
 from tfcompress.runtimes import interface
 
 _ARCHITECTURE = 'architecture.json'
@@ -32,6 +32,7 @@ def run(config: types.ExportConfig) -> parity.Parity:
   data = config.data or manifest.data
   source = sources.load(data)
   sources.require_classes(source, manifest.class_names)
+  custom.register(config.custom_objects)
   model, _ = io.load(config.artifact)
   draw = lambda split, count: _drawn(source, split, count, data, model)
   representative = None

@@ -31,6 +31,8 @@ def load(path: str, custom_objects: Mapping[str, object] | None = None):
     import keras
   else:
     import tf_keras as keras
+
+    from tfcompress.core import quantized_layers  # noqa: F401  Registers them.
   try:
     return keras.models.load_model(
       path, custom_objects=custom_objects, compile=False

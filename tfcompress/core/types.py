@@ -329,13 +329,10 @@ class InitConfig:
   Attributes:
     init_from: a `.keras` or `.h5` file of tf_keras or Keras 3.
     init_scaling: what it expects of its pixels.
-    custom_objects: a module, or a `.py` file, whose classes and functions the
-      file names.
   """
 
   init_from: str = ''
   init_scaling: Normalization = Normalization.RAW
-  custom_objects: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -351,7 +348,7 @@ class TrainConfig:
     model: the model to build; None takes the parent's.
     data: the images.
     batch_size: images a step.
-    epochs: passes over the training split.
+    epochs: passes over the training split; 0 changes a model without training.
     optimizer: the optimizer and its schedule.
     augment: random changes to training images.
     label_smoothing: probability moved from the label to all classes alike.
@@ -360,6 +357,8 @@ class TrainConfig:
     prune: for stage `prune`.
     cluster: for stage `cluster`.
     distill: the teachers; for stage `kd`, and where another stage has them.
+    custom_objects: a module, or a `.py` file, whose classes and functions the
+      model to start from names.
     keep_epoch: also keep the weights after this epoch, for a later rewind.
     mixed_precision: the type layers compute in; weights stay float32.
     seed: of initial weights, data order and augmentation, from 1 on: tf.data
@@ -383,6 +382,7 @@ class TrainConfig:
   prune: PruneConfig | None = None
   cluster: ClusterConfig | None = None
   distill: DistillConfig | None = None
+  custom_objects: str = ''
   keep_epoch: int | None = None
   mixed_precision: MixedPrecision = MixedPrecision.AUTO
   seed: int = 1
@@ -496,6 +496,8 @@ class ExportConfig:
     username: for metadata.json.
     teamname: for metadata.json.
     data: the images; None takes those the artifact was trained on.
+    custom_objects: a module, or a `.py` file, whose classes and functions the
+      artifact names.
   """
 
   artifact: str
@@ -509,6 +511,7 @@ class ExportConfig:
   username: str = ''
   teamname: str = ''
   data: DataSpec | None = None
+  custom_objects: str = ''
 
 
 class Runtime(enum.Enum):

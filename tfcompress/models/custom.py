@@ -10,23 +10,32 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 
+import tf_keras
+
 from tfcompress.core import errors
 
 FLAG = '--custom_objects=MODULE'
 
 
-def import_objects(module: str) -> dict[str, object]:
-  """Returns a module's public classes and functions, but not Keras's own.
+def register(module: str) -> dict[str, object]:
+  """Lets tf_keras know a module's public classes and functions by name.
 
   Args:
     module: an importable module, from the current directory too, or the path
       of a `.py` file; '' for none.
 
+  Returns:
+    What it knows from now on, without what is Keras's own.
+
   Raises:
-    ValueError: it cannot be imported.
+    ValueError: the module cannot be imported.
   """
-  if not module:
-    return {}
+  objects = _import_objects(module) if module else {}
+  tf_keras.utils.get_custom_objects().update(objects)
+  return objects
+
+
+def _import_objects(module: str) -> dict[str, object]:
   try:
     with _current_directory_importable():
       imported = _import(module)

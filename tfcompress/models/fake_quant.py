@@ -1,7 +1,7 @@
 """Networks that compute as their int8 `.tflite` will: fake quantization.
 
 Weights and activations stay float32 but take only values that int8 can hold,
-while gradients pass as if nothing was rounded (Jacob 2018, Krishnamoorthi 2018):
+while gradients pass as if nothing was rounded (Jacob 2018).
 
 - Kernels: symmetric, a scale per output channel, -127..127. Zeros stay zeros.
 - Activations: one range per tensor in 256 steps, zero among them. A FakeQuant
@@ -19,130 +19,22 @@ inference_input_type and inference_output_type are free.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.core import quantized_layers
+
 layers = tf_keras.layers
 
-_PACKAGE = 'tfcompress'  # under which Keras registers the layers
-_MOMENTUM = 0.99  # of a range that follows the training batches
 _PIXELS = (0.0, 255.0)
-_TINY = 1e-6  # the least bound: a range must not be empty
-
-
-@tf_keras.saving.register_keras_serializable(_PACKAGE)
-class FakeQuant(layers.Layer):
-  """Rounds a tensor to 256 steps from `low` to `high`.
-
-  A bound that is None is a weight. While the layer is trainable it follows the
-  training batches' least or greatest value as a moving average.
-  """
-
-  def __init__(
-    self, low: float | None = None, high: float | None = None, **kwargs
-  ):
-    super().__init__(**kwargs)
-    self.fixed = (low, high)
-    self.observe = None  # called with every input, which then passes unrounded
-
-  def build(self, input_shape):
-    low, high = self.fixed
-    self.low = self._add_bound('low', -6.0) if low is None else low
-    self.high = self._add_bound('high', 6.0) if high is None else high
-    super().build(input_shape)
-
-  def call(self, inputs, training=None):
-    if self.observe is not None:
-      self.observe(self, inputs)
-      return inputs
-    if training and self.trainable:
-      for bound, value in zip(self.weights, self.bounds_of(inputs)):
-        bound.assign_add((value - bound) * (1 - _MOMENTUM))
-    return _fake_quant(
-      inputs, tf.convert_to_tensor(self.low), tf.convert_to_tensor(self.high)
-    )
-
-  def bounds_of(self, inputs) -> list[tf.Tensor]:
-    """What each weight would be for these inputs alone."""
-    low, high = self.fixed
-    bounds = []
-    if low is None:
-      bounds.append(tf.minimum(tf.reduce_min(inputs), 0))
-    if high is None:
-      bounds.append(tf.maximum(tf.reduce_max(inputs), _TINY))
-    return bounds
-
-  def get_config(self):
-    low, high = self.fixed
-    return super().get_config() | {'low': low, 'high': high}
-
-  def _add_bound(self, name: str, value: float) -> tf.Variable:
-    initializer = tf_keras.initializers.Constant(value)
-    return self.add_weight(name, initializer=initializer, trainable=False)
-
-
-@tf_keras.saving.register_keras_serializable(_PACKAGE)
-class QuantizedConv2D(layers.Conv2D):
-  """A Conv2D whose kernel is rounded."""
-
-  def convolution_op(self, inputs, kernel):
-    return super().convolution_op(inputs, _rounded(kernel, self.filters))
-
-
-@tf_keras.saving.register_keras_serializable(_PACKAGE)
-class QuantizedDepthwiseConv2D(layers.DepthwiseConv2D):
-  """A DepthwiseConv2D whose kernel is rounded."""
-
-  def call(self, inputs):
-    kernel = self.depthwise_kernel
-    outputs = tf_keras.backend.depthwise_conv2d(
-      inputs,
-      _rounded(kernel, math.prod(kernel.shape[2:])),
-      strides=self.strides,
-      padding=self.padding,
-      dilation_rate=self.dilation_rate,
-    )
-    if self.use_bias:
-      outputs = tf.nn.bias_add(outputs, self.bias)
-    return self.activation(outputs)
-
-
-@tf_keras.saving.register_keras_serializable(_PACKAGE)
-class QuantizedDense(layers.Dense):
-  """A Dense whose kernel is rounded."""
-
-  def call(self, inputs):
-    outputs = tf.matmul(inputs, _rounded(self.kernel, self.units))
-    if self.use_bias:
-      outputs = tf.nn.bias_add(outputs, self.bias)
-    return self.activation(outputs)
-
-
-@tf_keras.saving.register_keras_serializable(_PACKAGE)
-class QuantizedRescaling(layers.Rescaling):
-  """A Rescaling as one operator, a 1x1 depthwise convolution.
-
-  Between a multiplication and an addition TFLite would want another range.
-  """
-
-  def call(self, inputs):
-    channels = inputs.shape[-1]
-    scale = np.broadcast_to(np.float32(self.scale), channels)
-    offset = np.broadcast_to(np.float32(self.offset), channels)
-    kernel = scale.reshape(1, 1, channels, 1)
-    outputs = tf.nn.depthwise_conv2d(inputs, kernel, [1, 1, 1, 1], 'VALID')
-    return tf.nn.bias_add(outputs, offset)
-
-
 _QUANTIZED = {
-  layers.Conv2D: QuantizedConv2D,
-  layers.DepthwiseConv2D: QuantizedDepthwiseConv2D,
-  layers.Dense: QuantizedDense,
-  layers.Rescaling: QuantizedRescaling,
+  layers.Conv2D: quantized_layers.QuantizedConv2D,
+  layers.DepthwiseConv2D: quantized_layers.QuantizedDepthwiseConv2D,
+  layers.Dense: quantized_layers.QuantizedDense,
+  layers.Rescaling: quantized_layers.QuantizedRescaling,
 }
 _KERNELS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 _SAME_RANGE = {  # of the output as of the input
@@ -265,30 +157,6 @@ def kernels(network: tf_keras.Model) -> dict[str, tf.Variable]:
   }
 
 
-@tf.custom_gradient
-def _fake_quant(x, low, high):
-  """TensorFlow's own gradient refuses to be deterministic on a GPU."""
-
-  def gradient(upstream):
-    return tf.where((x >= low) & (x <= high), upstream, 0), None, None
-
-  return tf.quantization.fake_quant_with_min_max_vars(x, low, high), gradient
-
-
-def _rounded(kernel, outputs: int):
-  """A kernel of the values that int8 can hold, with a scale for each output.
-
-  Nothing is clipped, so gradients pass unchanged. (The operator made for this,
-  fake_quant_with_min_max_vars_per_channel, takes seven times as long.)
-  """
-  rows = tf.reshape(kernel, (-1, outputs))
-  bound = tf.maximum(tf.reduce_max(tf.abs(rows), axis=0), _TINY)
-  rounded = tf.grad_pass_through(
-    lambda rows: tf.round(rows * (127 / bound)) * (bound / 127)
-  )
-  return tf.reshape(rounded(rows), kernel.shape)
-
-
 def _quantized_output(node: _Node, inputs: list):
   """The output of a copy of a layer, rounded."""
   _require_quantizable(node)
@@ -300,7 +168,9 @@ def _quantized_output(node: _Node, inputs: list):
     x = copy(x)
     copy.set_weights(layer.get_weights())
   if _is_written(node):
-    x = FakeQuant(*_bounds(node), name=f'{layer.name}_range')(x)
+    x = quantized_layers.FakeQuant(*_bounds(node), name=f'{layer.name}_range')(
+      x
+    )
   return x
 
 
@@ -391,8 +261,12 @@ def _kernel(layer) -> tf.Variable:
   return layer.depthwise_kernel if depthwise else layer.kernel
 
 
-def _fake_quants(model: tf_keras.Model) -> list[FakeQuant]:
-  return [layer for layer in model.layers if isinstance(layer, FakeQuant)]
+def _fake_quants(model: tf_keras.Model) -> list[quantized_layers.FakeQuant]:
+  return [
+    layer
+    for layer in model.layers
+    if isinstance(layer, quantized_layers.FakeQuant)
+  ]
 
 
 def _cannot(layer, why: str) -> ValueError:

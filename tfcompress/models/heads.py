@@ -24,9 +24,8 @@ def with_logits(model, features: Sequence[str] = ()) -> tf_keras.Model:
     ValueError: no layer of such a name, or one whose output is no feature map.
   """
   keras = _keras_of(model)
-  last = _last_layer(model)
-  if _is_softmax(last):
-    outputs = last.input
+  if _is_softmax(model.layers[-1]):
+    outputs = model.layers[-1].input
   elif _gives_probabilities(model):
     outputs = keras.layers.Lambda(_log, dtype='float32')(model.output)
   else:
@@ -55,14 +54,6 @@ def _feature_map(model, name: str):
 def _is_map(layer) -> bool:
   shape = getattr(layer.output, 'shape', ())
   return len(shape) == 4 and type(layer).__name__ != 'InputLayer'
-
-
-def _last_layer(model):
-  """The layer that makes the outputs, before they are fake-quantized."""
-  layer = model.layers[-1]
-  if type(layer).__name__ == 'FakeQuant':
-    return layer.inbound_nodes[0].inbound_layers
-  return layer
 
 
 def _is_softmax(layer) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import tf_keras
 
 from tfcompress.core import keras_files, records, types
-from tfcompress.models import fake_quant, graph
+from tfcompress.models import custom, fake_quant, graph
 
 
 def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
@@ -19,7 +19,7 @@ def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
   """
   manifest = records.read_manifest(artifact)
   path = pathlib.Path(artifact) / records.MODEL
-  model = keras_files.load(str(path))
+  model = _open(str(path))
   size, classes = manifest.model.input_size, manifest.model.num_classes
   expected = ((None, size, size, 3), (None, classes))
   channels = graph.channels(fake_quant.kernels(model))
@@ -32,6 +32,16 @@ def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
       f'{expected[1]} with {manifest.model.channels}'
     )
   return model, manifest
+
+
+def _open(path: str) -> tf_keras.Model:
+  """The model in an artifact, or the name of a custom object it lacks."""
+  try:
+    return keras_files.load(path)
+  except ValueError as error:
+    description = keras_files.architecture(path)
+    known = tf_keras.utils.get_custom_objects()
+    raise custom.explained(error, description, known) from error
 
 
 def save(folder: str, model: tf_keras.Model, manifest: types.Manifest) -> None:

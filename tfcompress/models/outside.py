@@ -40,8 +40,7 @@ def load(
       one image, a layer without an equal in tf_keras, or outputs that differ
       from those of the file's model.
   """
-  objects = custom.import_objects(custom_objects)
-  tf_keras.utils.get_custom_objects().update(objects)
+  objects = custom.register(custom_objects)
   try:
     original = _open(path, objects)
     flat = calls.flatten(original)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfcompress.models import channels as channels_lib
 
-_LEAST_SHARE = 0.1  # of a group stays, wherever the least important are sought
+_LEAST_SHARE = 0.25  # of a group stays where the least of all groups go
 Measure = Callable[[np.ndarray], float]
 
 
@@ -37,6 +37,12 @@ class Choice:
       order = np.argsort(-self.scores[group.ids], kind='stable')
       kept[group.ids[order[count:]]] = False
     return kept
+
+  @property
+  def least(self) -> str:
+    """What of each group stays in any case."""
+    count = f'{self.round_to} channel' + 's' * (self.round_to > 1)
+    return count if self.uniform else f'{count} or {_LEAST_SHARE:.0%}'
 
   def _counts(self, level: float) -> list[int]:
     if self.uniform:
@@ -112,7 +118,7 @@ def within(choice: Choice, measure: Measure, target: float, what: str, *,
   if (least := measure(choice.kept(high))) > target:
     raise ValueError(
       f'a target of {target:.4g} {what} is out of reach: the smallest network '
-      f'allowed, {choice.round_to} channels or a tenth of each group, has '
+      f'allowed, {choice.least} of each group, has '
       f'{least:.4g}; raise the target, or leave more layers to be cut'
     )
   while high - low > tolerance:

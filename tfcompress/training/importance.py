@@ -108,8 +108,7 @@ def _taylor(
   """
   network = heads.with_logits(model)
   gates = [
-    (layer.name, list(layer.trainable_weights))
-    for layer in _gates(model)
+    (layer.name, list(layer.trainable_weights)) for layer in _gates(model)
   ]
   total = np.zeros(channels.count)
   batches = list(batches)

@@ -8,7 +8,15 @@ import tf_keras
 
 from tfcompress.core import records, types
 from tfcompress.data import sources
-from tfcompress.models import fake_quant, graph, io, outside, resnet, widths
+from tfcompress.models import (
+  custom,
+  fake_quant,
+  graph,
+  io,
+  outside,
+  resnet,
+  widths,
+)
 from tfcompress.training import device
 from tfcompress.training import teacher as teacher_lib
 
@@ -97,35 +105,18 @@ def prepare(
   )
 
 
-def open_start(
-  path: str, init: types.InitConfig | None
-) -> tuple[tf_keras.Model, types.ModelSpec]:
-  """Returns what training starts from: an artifact or a user's own file."""
-  if init is None:
-    model, manifest = io.load(path)
-    return model, manifest.model
-  model = outside.load(path, init.init_scaling, init.custom_objects)
-  spec = types.ModelSpec(
-    depth=None,
-    num_classes=model.output_shape[-1],
-    channels=graph.channels(fake_quant.kernels(model)),
-    input_size=model.input_shape[1],
-    normalization=init.init_scaling,
-  )
-  return model, spec
-
-
 def _start(config: types.TrainConfig, source: sources.Source):
   """The model, its spec, the parents' records and the stages so far."""
   if config.parent:
     manifest = records.read_manifest(config.parent)
     _require_trainable(config, manifest)
     sources.require_classes(source, manifest.class_names)
-    model, spec = open_start(config.parent, None)
+    custom.register(config.custom_objects)
+    model, _ = io.load(config.parent)
     record = _record('parent', config.parent, records.MODEL)
-    return model, spec, (record,), manifest.steps
+    return model, manifest.model, (record,), manifest.steps
   if config.init:
-    model, spec = open_start(config.init.init_from, config.init)
+    model, spec = _open_own(config.init, config.custom_objects)
     if spec.num_classes != len(source.class_names):
       raise ValueError(
         f'{config.init.init_from}: {spec.num_classes} classes, '
@@ -135,6 +126,21 @@ def _start(config: types.TrainConfig, source: sources.Source):
   spec = dataclasses.replace(config.model, num_classes=len(source.class_names))
   spec = dataclasses.replace(spec, channels=widths.channels_of(spec))
   return resnet.build(spec), spec, (), ()
+
+
+def _open_own(
+  init: types.InitConfig, custom_objects: str
+) -> tuple[tf_keras.Model, types.ModelSpec]:
+  """A user's own model, and a spec that says what is known of it."""
+  model = outside.load(init.init_from, init.init_scaling, custom_objects)
+  spec = types.ModelSpec(
+    depth=None,
+    num_classes=model.output_shape[-1],
+    channels=graph.channels(fake_quant.kernels(model)),
+    input_size=model.input_shape[1],
+    normalization=init.init_scaling,
+  )
+  return model, spec
 
 
 def _record(role: str, path: str, file: str = '') -> types.ParentRecord:

@@ -93,7 +93,8 @@ def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
     if flags_text is not None:
       records.write_bytes(folder / _FLAGS, flags_text.encode())
     with pipelines.naming_corrupt_images(job.source):
-      _fit(job, trainee, folder)
+      if config.epochs:
+        _fit(job, trainee, folder)
       return _finish(job, trainee)
 
 
