@@ -45,12 +45,40 @@ def show(name: str, ratio: float, target: str, detail: str) -> None:
   print(f'{name:<44} {ratio:6.2f}  ({target})  {detail}', flush=True)
 
 
-def specs() -> tuple[types.ModelSpec, types.ModelSpec]:
-  """Teacher and half-width student, at 64x64."""
+def specs(size: int) -> tuple[types.ModelSpec, types.ModelSpec]:
+  """Teacher and half-width student, of images of this size."""
   return (
-    types.ModelSpec(internal_size=STEM),
-    types.ModelSpec(internal_size=STEM, width_multiplier=0.5),
+    types.ModelSpec(input_size=size),
+    types.ModelSpec(input_size=size, width_multiplier=0.5),
   )
+
+
+def labelled_batch():
+  """One batch of random images and targets, float32."""
+  import tensorflow as tf
+
+  rng = np.random.RandomState(0)
+  images = tf.constant(rng.rand(BATCH, STEM, STEM, 3) * 255, tf.float32)
+  return images, tf.one_hot(rng.randint(0, 100, BATCH), 100)
+
+
+def fitted(model, *batch, steps: int):
+  """A function that takes some steps of a compiled model, on one batch."""
+  import tensorflow as tf
+
+  batches = tf.data.Dataset.from_tensors(batch).repeat()
+  return lambda: model.fit(batches, steps_per_epoch=steps, verbose=0)
+
+
+def compiled(model):
+  """A Learner with our optimizer, as the training loop has it."""
+  from tfcompress.training import loop, schedules
+
+  model.compile(
+    schedules.optimizer(types.OptimizerConfig(), 100, 10),
+    steps_per_execution=loop.STEPS_PER_EXECUTION,
+  )
+  return model
 
 
 def distillation_rates() -> list[float]:
@@ -59,16 +87,10 @@ def distillation_rates() -> list[float]:
   import tf_keras
 
   from tfcompress.models import heads, resnet
-  from tfcompress.training import device, distiller, loop, losses, schedules
+  from tfcompress.training import device, distiller, losses
 
-  rng = np.random.RandomState(0)
-  images = tf.constant(rng.rand(BATCH, STEM, STEM, 3) * 255, tf.float32)
-  targets = tf.one_hot(rng.randint(0, 100, BATCH), 100)
-  batches = tf.data.Dataset.from_tensors((images, targets)).repeat()
-  teacher_spec, student_spec = (resnet.seen_at(s, STEM) for s in specs())
-
-  steps = 12
-  fit = lambda model: model.fit(batches, steps_per_epoch=steps, verbose=0)
+  teacher_spec, student_spec = specs(STEM)
+  batch, steps = labelled_batch(), 12
 
   class Plain(tf_keras.Model):
     """What everyone writes first: both models in float32, called in a step."""
@@ -100,14 +122,14 @@ def distillation_rates() -> list[float]:
   teacher = heads.with_logits(resnet.build(teacher_spec, policy))
   ours = distiller.Distiller(
     heads.with_logits(resnet.build(student_spec, policy)),
-    lambda x: teacher(x, training=False),
+    lambda x: (teacher(x, training=False)[None], ()),
     types.DistillConfig(),
   )
-  ours.compile(
-    schedules.optimizer(types.OptimizerConfig(), 100, 10),
-    steps_per_execution=loop.STEPS_PER_EXECUTION,
+  return best_rates(
+    fitted(compiled(ours), *batch, steps=steps),
+    fitted(plain, *batch, steps=steps),
+    images=steps * BATCH,
   )
-  return best_rates(lambda: fit(ours), lambda: fit(plain), images=steps * BATCH)
 
 
 def training() -> float:
@@ -122,6 +144,125 @@ def training() -> float:
     f'bfloat16 units: {"yes" if bfloat16 else "no"}',
   )
   return ours
+
+
+def cached() -> None:
+  """Distillation from kept outputs over distillation with the teacher."""
+  import tensorflow as tf
+
+  from tfcompress.models import heads, resnet
+  from tfcompress.training import device, distiller
+
+  policy = device.dtype_policy(types.MixedPrecision.AUTO)
+  teacher = heads.with_logits(
+    resnet.build(types.ModelSpec(depth=50, input_size=STEM), policy)
+  )
+  batch = labelled_batch()
+  kept = tf.transpose(teacher(batch[0])[None], (1, 0, 2))
+
+  def student():
+    network = resnet.build(types.ModelSpec(input_size=STEM), policy)
+    return compiled(
+      distiller.Distiller(
+        heads.with_logits(network),
+        lambda x: (teacher(x, training=False)[None], ()),
+        types.DistillConfig(),
+      )
+    )
+
+  steps = 8
+  with_cache, without = best_rates(
+    fitted(student(), *batch, kept, steps=steps),
+    fitted(student(), *batch, steps=steps),
+    images=steps * BATCH,
+  )
+  show(
+    'distillation, kept / live teacher outputs',
+    with_cache / without,
+    'at least 1.5',
+    f'{with_cache:.0f} / {without:.0f} images/s, ResNet-18 taught by a '
+    'ResNet-50, 64x64',
+  )
+
+
+def prune() -> None:
+  """A step under masks over the plain step of the same network."""
+  from tfcompress.models import fake_quant, heads, resnet
+  from tfcompress.training import constraints, device, learner
+
+  policy = device.dtype_policy(types.MixedPrecision.AUTO)
+  batch, steps = labelled_batch(), 8
+
+  def step(masked: bool):
+    network = resnet.build(types.ModelSpec(input_size=STEM), policy)
+    after = [
+      constraints.Constraint(
+        kernel, mask=np.random.RandomState(0).rand(*kernel.shape) < 0.5
+      ).apply
+      for kernel in fake_quant.kernels(network).values()
+    ]
+    model = learner.Learner(
+      heads.with_logits(network), after_step=after if masked else ()
+    )
+    return fitted(compiled(model), *batch, steps=steps)
+
+  masked, plain = best_rates(step(True), step(False), images=steps * BATCH)
+  show(
+    'time of a step of prune / a plain step',
+    plain / masked,
+    'at most 1.25',
+    f'{1e3 * BATCH / masked:.0f} / {1e3 * BATCH / plain:.0f} ms, ResNet-18 at '
+    f'64x64, batch {BATCH}, 21 masks',
+  )
+
+
+def slim() -> None:
+  """Int8 latency at half the MACs, chosen for latency, over the original."""
+  from tfcompress.conversion import latency, tflite
+  from tfcompress.core import records
+  from tfcompress.models import channels as channels_lib
+  from tfcompress.models import graph, resnet, surgery
+  from tfcompress.training import budget, importance
+  from tfcompress.training import slim as stage
+
+  model = resnet.build(types.ModelSpec())
+  channels = channels_lib.of(model)
+  scores = importance.scores(model, channels, types.Importance.L1, ())
+  measure = lambda kept: latency.int8_latency_ms(
+    surgery.keep(model, channels, kept)
+  )
+  scores = stage.per_millisecond(
+    scores, channels.groups, channels.count, measure
+  )
+  choice = budget.Choice(channels.groups, scores, channels.count, 8, False)
+  macs = graph.macs(model)
+  kept = budget.within(
+    choice,
+    lambda kept: surgery.counted(model, channels, kept)[0],
+    macs / 2,
+    'multiply-accumulates',
+    tolerance=1e-4,
+  )
+  smaller = surgery.keep(model, channels, kept)
+  rng = np.random.RandomState(0)
+  images = rng.randint(0, 256, (2, 224, 224, 3)).astype(np.uint8)
+  with tempfile.TemporaryDirectory() as folder:
+    paths = [f'{folder}/{name}.tflite' for name in ('smaller', 'whole')]
+    for path, one in zip(paths, (smaller, model)):
+      content = tflite.convert(one, types.Variant.INT8, None, images)
+      records.write_bytes(path, content)
+    rounds = [
+      [latency.median_ms(path, images[:1]) for path in paths] for _ in range(5)
+    ]
+  ours, whole = (min(times) for times in zip(*rounds))
+  show(
+    'int8 latency, slimmed to half the MACs / whole',
+    ours / whole,
+    'at most 0.60',
+    f'{ours:.2f} / {whole:.2f} ms, ResNet-18 at 224, LiteRT, one thread, '
+    f'{100 * graph.macs(smaller) / macs:.1f} % of the MACs, '
+    '--allocation=latency --round_to=8',
+  )
 
 
 def pipeline(training_rate: float | None = None) -> None:
@@ -322,7 +463,15 @@ def help_seconds() -> None:
 
 def main() -> None:
   wanted = sys.argv[1:]
-  known = ('training', 'pipeline', 'accuracy', 'memory', 'help')
+  others = {
+    'cached': cached,
+    'prune': prune,
+    'slim': slim,
+    'accuracy': accuracy,
+    'memory': memory,
+    'help': help_seconds,
+  }
+  known = ('training', 'pipeline', *others)
   if unknown := set(wanted) - set(known):
     sys.exit(f'error: {unknown.pop()!r} is none of {", ".join(known)}')
   wanted = wanted or known
@@ -330,12 +479,9 @@ def main() -> None:
   rate = training() if 'training' in wanted else None
   if 'pipeline' in wanted:
     pipeline(rate)
-  if 'accuracy' in wanted:
-    accuracy()
-  if 'memory' in wanted:
-    memory()
-  if 'help' in wanted:
-    help_seconds()
+  for name, measure in others.items():
+    if name in wanted:
+      measure()
 
 
 if __name__ == '__main__':

@@ -134,7 +134,76 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
       'the same folder',
     ),
     ('train', '--stage=baseline --output_dir=x --depth=19', '19'),
-    ('train', '--stage=baseline --output_dir=x --epochs=0', 'epochs'),
+    (
+      'train',
+      '--stage=baseline --output_dir=x --epochs=0',
+      '--epochs=0 needs --parent or --init_from',
+    ),
+    ('train', '--stage=baseline --output_dir=x --epochs=-1', 'epochs'),
+    ('train', '--stage=qat --output_dir=x', '--stage=qat needs --parent, an'),
+    (
+      'train',
+      '--stage=slim --parent=x --output_dir=y',
+      'needs one of --channel_ratio, --target_macs, --target_parameters, '
+      '--target_latency; got none',
+    ),
+    (
+      'train',
+      '--stage=slim --parent=x --output_dir=y --channel_ratio=.3 '
+      '--target_macs=50%',
+      'got --channel_ratio and --target_macs',
+    ),
+    (
+      'train',
+      '--stage=slim --parent=x --output_dir=y --channel_ratio=1',
+      'channel_ratio',
+    ),
+    (
+      'train',
+      '--stage=slim --parent=x --output_dir=y --clusters=4',
+      '--clusters is for --stage=cluster, got slim',
+    ),
+    (
+      'train',
+      '--stage=cluster --parent=x --output_dir=y --clusters=1',
+      'clusters',
+    ),
+    (
+      'train',
+      '--stage=prune --parent=x --output_dir=y --granularity=2:4 --scope=global',
+      '--scope contradicts --granularity=2:4',
+    ),
+    (
+      'train',
+      '--stage=prune --init_from=setup.cfg --output_dir=y --rewind_epoch=1',
+      '--rewind_epoch needs --parent',
+    ),
+    (
+      'train',
+      '--stage=qat --parent=x --init_from=y.h5 --output_dir=z',
+      '--parent and --init_from: give one of them',
+    ),
+    (
+      'train',
+      '--stage=qat --parent=x --output_dir=z --alpha=.5',
+      '--alpha needs --teacher',
+    ),
+    (
+      'train',
+      '--stage=kd --teacher=x --output_dir=z --distill_loss=dkd '
+      '--mixup_alpha=1',
+      '--distill_loss=dkd needs one class an image',
+    ),
+    (
+      'train',
+      '--stage=kd --teacher=x --parent=y --output_dir=z --generations=2',
+      '--generations are trained anew',
+    ),
+    (
+      'train',
+      '--stage=qat --init_from=no.keras --output_dir=z',
+      '--init_from=no.keras: no such file',
+    ),
     ('export', '--output_dir=x', '--artifact is missing'),
     ('export', '--artifact=runs/no --output_dir=x', 'no such artifact folder'),
     ('evaluate', '', '--model is missing'),

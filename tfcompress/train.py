@@ -269,6 +269,8 @@ def _check_start() -> None:
       f'--stage={stage} needs --parent, an artifact, or --init_from, a .keras '
       'or .h5 file'
     )
+  if FLAGS.init_from and not pathlib.Path(FLAGS.init_from).is_file():
+    raise ValueError(f'--init_from={FLAGS.init_from}: no such file')
   if not FLAGS.init_from and (wrong := cli_flags.given(*_INIT)):
     raise ValueError(f'--{wrong[0]} needs --init_from')
   if FLAGS[start].value and (wrong := cli_flags.given('depth', *_MODEL)):

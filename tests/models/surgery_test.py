@@ -7,6 +7,7 @@ import tf_keras
 from tfcompress.core import types
 from tfcompress.models import channels as channels_lib
 from tfcompress.models import graph, resnet, surgery
+from tfcompress.training import budget, importance
 
 layers = tf_keras.layers
 
@@ -231,3 +232,45 @@ def test_no_layer_is_left_without_channels():
   kept[channels.outputs['left']] = False
   with pytest.raises(ValueError, match='layer left would be left without'):
     surgery.keep(model, channels, kept)
+
+
+def resnet18_by_hand(widths, pixels, classes=100):
+  """Trainable parameters and MACs of a ResNet-18, convolution by convolution.
+
+  Args:
+    widths: channels of the four stages; the stem has those of the first.
+    pixels: a side of the stem's output.
+  """
+  parameters = 7 * 7 * 3 * widths[0] + 2 * widths[0]
+  macs = 7 * 7 * 3 * widths[0] * pixels**2
+  before, side = widths[0], pixels // 2
+  for stage, width in enumerate(widths):
+    side = side if stage == 0 else side // 2
+    kernels = [9 * before * width] + [9 * width * width] * 3
+    if stage:
+      kernels.append(before * width)  # The shortcut's.
+    parameters += sum(kernels) + 2 * width * len(kernels)
+    macs += sum(kernels) * side**2
+    before = width
+  return parameters + before * classes + classes, macs + before * classes
+
+
+def test_30_percent_of_a_resnet_18_by_hand():
+  """Pruned channels are the least of each group, rounded to the nearest."""
+  assert resnet18_by_hand((64, 128, 256, 512), 112, 1000) == (
+    11_689_512,  # As torchvision counts it.
+    1_814_073_344,
+  )
+  model = resnet.build(types.ModelSpec())
+  whole = (graph.trainable_parameters(model), graph.macs(model))
+  assert whole == resnet18_by_hand((64, 128, 256, 512), 112)
+  assert whole == (11_227_812, 1_813_612_544)
+  channels = channels_lib.of(model)
+  scores = importance.scores(model, channels, types.Importance.L1, ())
+  choice = budget.Choice(channels.groups, scores, channels.count, 1, True)
+  kept = budget.at_ratio(choice, 0.3)
+  # 0.7 of 64, 128, 256, 512: 44.8, 89.6, 179.2 and 358.4.
+  left = resnet18_by_hand((45, 90, 179, 358), 112)
+  smaller = surgery.keep(model, channels, kept)
+  assert (graph.trainable_parameters(smaller), graph.macs(smaller)) == left
+  assert left == (5_508_790, 916_939_284)

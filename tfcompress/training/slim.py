@@ -62,7 +62,7 @@ def _choose(job: job_lib.Job, channels: channels_lib.Channels) -> np.ndarray:
     surgery.keep(job.model, channels, kept)
   )
   if config.allocation is types.Allocation.LATENCY:
-    scores = _per_millisecond(scores, groups, channels.count, latency)
+    scores = per_millisecond(scores, groups, channels.count, latency)
   choice = budget.Choice(
     groups,
     scores,
@@ -98,7 +98,7 @@ def _within_target(
   return budget.within(choice, measure, target, what, tolerance=tolerance)
 
 
-def _per_millisecond(
+def per_millisecond(
   scores: np.ndarray,
   groups: list[channels_lib.Group],
   count: int,
