@@ -17,7 +17,7 @@ native_logs.silence()
 
 import numpy as np  # noqa: E402
 
-from tfcompress.core import environment, types  # noqa: E402
+from tfcompress.core import configs, environment, types  # noqa: E402
 
 BATCH = 128
 STEM = 64
@@ -75,7 +75,7 @@ def compiled(model):
   from tfcompress.training import loop, schedules
 
   model.compile(
-    schedules.optimizer(types.OptimizerConfig(), 100, 10),
+    schedules.optimizer(configs.OptimizerConfig(), 100, 10),
     steps_per_execution=loop.STEPS_PER_EXECUTION,
   )
   return model
@@ -118,12 +118,12 @@ def distillation_rates() -> list[float]:
       0.01, momentum=0.9, nesterov=True, jit_compile=False
     )
   )
-  policy = device.dtype_policy(types.MixedPrecision.AUTO)
+  policy = device.dtype_policy(configs.MixedPrecision.AUTO)
   teacher = heads.with_logits(resnet.build(teacher_spec, policy))
   ours = distiller.Distiller(
     heads.with_logits(resnet.build(student_spec, policy)),
     lambda x: (teacher(x, training=False)[None], ()),
-    types.DistillConfig(),
+    configs.DistillConfig(),
   )
   return best_rates(
     fitted(compiled(ours), *batch, steps=steps),
@@ -153,7 +153,7 @@ def cached() -> None:
   from tfcompress.models import heads, resnet
   from tfcompress.training import device, distiller
 
-  policy = device.dtype_policy(types.MixedPrecision.AUTO)
+  policy = device.dtype_policy(configs.MixedPrecision.AUTO)
   teacher = heads.with_logits(
     resnet.build(types.ModelSpec(depth=50, input_size=STEM), policy)
   )
@@ -166,7 +166,7 @@ def cached() -> None:
       distiller.Distiller(
         heads.with_logits(network),
         lambda x: (teacher(x, training=False)[None], ()),
-        types.DistillConfig(),
+        configs.DistillConfig(),
       )
     )
 
@@ -190,7 +190,7 @@ def prune() -> None:
   from tfcompress.models import fake_quant, heads, resnet
   from tfcompress.training import constraints, device, learner
 
-  policy = device.dtype_policy(types.MixedPrecision.AUTO)
+  policy = device.dtype_policy(configs.MixedPrecision.AUTO)
   batch, steps = labelled_batch(), 8
 
   def step(masked: bool):
@@ -227,7 +227,7 @@ def slim() -> None:
 
   model = resnet.build(types.ModelSpec())
   channels = channels_lib.of(model)
-  scores = importance.scores(model, channels, types.Importance.L1, ())
+  scores = importance.scores(model, channels, configs.Importance.L1, ())
   measure = lambda kept: latency.int8_latency_ms(
     surgery.keep(model, channels, kept)
   )
@@ -273,7 +273,7 @@ def pipeline(training_rate: float | None = None) -> None:
   source = sources.load(types.DataSpec())
   batches = pipelines.train(
     source,
-    types.AugmentConfig(),
+    configs.AugmentConfig(),
     batch_size=BATCH,
     image_size=STEM,
     seed=1,
@@ -386,9 +386,9 @@ def peak_mib(path: str, images: int, folder: str) -> float:
   """Peak memory of a process that evaluates so many images."""
   code = (
     'import sys, resource\n'
-    'from tfcompress.core import types\n'
+    'from tfcompress.core import measurements, types\n'
     'from tfcompress.measurement import accuracy\n'
-    'config = types.MeasureConfig(sys.argv[1], '
+    'config = measurements.MeasureConfig(sys.argv[1], '
     'data=types.DataSpec("folder:" + sys.argv[2]))\n'
     'record, _ = accuracy.measure(config)\n'
     'assert record.num_examples == int(sys.argv[3]), record\n'

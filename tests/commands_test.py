@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import conftest
-from tfcompress.core import records, types
+from tfcompress.core import measurements, records
 from tfcompress.models import io
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -271,7 +271,8 @@ def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
   )  # fmt: skip
   assert measured.returncode == 0, measured.stderr
   record = records.from_json(
-    types.Measurement, json.loads((tmp_path / 'results.json').read_text())
+    measurements.Measurement,
+    json.loads((tmp_path / 'results.json').read_text()),
   )
   assert record.accuracy.num_examples == 12
   assert record.score.baseline.source.startswith('runs/teacher as float32')

@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 
 CLASSES = ('blue', 'green', 'red')
 TINY_SPEC = types.ModelSpec(
@@ -49,18 +49,18 @@ def data(folder) -> types.DataSpec:
 
 
 @pytest.fixture(scope='session')
-def baseline_config(data, tmp_path_factory) -> types.TrainConfig:
+def baseline_config(data, tmp_path_factory) -> configs.TrainConfig:
   """A training of a few seconds."""
-  return types.TrainConfig(
+  return configs.TrainConfig(
     stage=types.Stage.BASELINE,
     output_dir=str(tmp_path_factory.mktemp('runs') / 'baseline'),
     model=TINY_SPEC,
     data=data,
     batch_size=6,
     epochs=4,
-    optimizer=types.OptimizerConfig(learning_rate=0.05),
-    augment=types.AugmentConfig(crop=types.TrainTransform.PAD_AND_CROP),
-    mixed_precision=types.MixedPrecision.NONE,
+    optimizer=configs.OptimizerConfig(learning_rate=0.05),
+    augment=configs.AugmentConfig(crop=configs.TrainTransform.PAD_AND_CROP),
+    mixed_precision=configs.MixedPrecision.NONE,
     deterministic=True,
   )
 

@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 from tfcompress.conversion import run as conversion_run
-from tfcompress.core import records, types
+from tfcompress.core import configs, measurements, records, types
 from tfcompress.measurement import accuracy, size
 from tfcompress.models import io
 from tfcompress.runtimes import tflite_file
@@ -23,22 +23,22 @@ CHANNELS = {'stem': 16, 'inner': 16, 'outer': 16, 'wide': 32, 'shortcut': 32}
 
 
 def slim(**kwargs):
-  return {'stage': types.Stage.SLIM, 'slim': types.SlimConfig(**kwargs)}
+  return {'stage': types.Stage.SLIM, 'slim': configs.SlimConfig(**kwargs)}
 
 
 def prune(**kwargs):
-  config = types.PruneConfig(prune_end=0.8, **kwargs)
+  config = configs.PruneConfig(prune_end=0.8, **kwargs)
   return {'stage': types.Stage.PRUNE, 'prune': config}
 
 
 def cluster(clusters):
-  config = types.ClusterConfig(clusters)
+  config = configs.ClusterConfig(clusters)
   return {'stage': types.Stage.CLUSTER, 'cluster': config}
 
 
 def taught(stage=types.Stage.KD, **kwargs):
   return {
-    'stage': stage, 'distill': types.DistillConfig(teacher=('',), **kwargs)
+    'stage': stage, 'distill': configs.DistillConfig(teacher=('',), **kwargs)
   }  # fmt: skip
 
 
@@ -49,20 +49,22 @@ TECHNIQUES = {
   'slim macs': [
     slim(
       target_macs='50%',
-      importance=types.Importance.FPGM,
-      allocation=types.Allocation.GLOBAL,
+      importance=configs.Importance.FPGM,
+      allocation=configs.Allocation.GLOBAL,
     )
   ],
   'slim taylor in steps': [
     slim(
       target_parameters='50%',
-      importance=types.Importance.TAYLOR,
+      importance=configs.Importance.TAYLOR,
       slim_steps=2,
     )
   ],
   'slim taught': [slim(channel_ratio=0.5) | taught(types.Stage.SLIM)],
   'prune': [prune(target_sparsity=0.5)],
-  'prune global': [prune(target_sparsity=0.7, scope=types.PruningScope.GLOBAL)],
+  'prune global': [
+    prune(target_sparsity=0.7, scope=configs.PruningScope.GLOBAL)
+  ],
   'prune 2:4': [prune(granularity='2:4')],
   'prune blocks': [prune(target_sparsity=0.5, granularity='4x1')],
   'prune but some': [
@@ -86,7 +88,7 @@ TECHNIQUES = {
     prune(target_sparsity=0.5),
     QAT,
   ],
-  'kd dkd': [taught(distill_loss=types.DistillLoss.DKD)],
+  'kd dkd': [taught(distill_loss=configs.DistillLoss.DKD)],
   'kd attention': [
     taught(attention=('joined', 'stem_relu:joined'), attention_weight=10.0)
   ],
@@ -125,7 +127,7 @@ def trained(baseline_config, tmp_path_factory) -> str:
   config = dataclasses.replace(
     baseline_config,
     output_dir=str(folder / 'trained'),
-    init=types.InitConfig(init_from=path),
+    init=configs.InitConfig(init_from=path),
     model=None,
     epochs=10,
   )
@@ -258,9 +260,9 @@ def require_zeros(result: Result, stages) -> None:
       blocks = kernel.reshape(-1, 4, kernel.shape[-1])
       assert ((blocks == 0).all(1) | (blocks != 0).all(1)).all()
       assert zeros[name] >= config.target_sparsity - 4 * one
-    elif config.scope is types.PruningScope.LAYER:
+    elif config.scope is configs.PruningScope.LAYER:
       assert zeros[name] >= config.target_sparsity - one
-  if config.scope is types.PruningScope.GLOBAL:
+  if config.scope is configs.PruningScope.GLOBAL:
     total = result.manifest.sparsity.total
     assert total == pytest.approx(config.target_sparsity, abs=1e-3)
     assert np.ptp(list(result.manifest.sparsity.per_layer.values())) > 0.1
@@ -283,7 +285,7 @@ def require_clusters(result: Result, stages) -> None:
 def require_measurable(result: Result) -> None:
   """The evaluator opens it, and says of it what the export said."""
   found, _ = accuracy.measure(
-    types.MeasureConfig(
+    measurements.MeasureConfig(
       str(result.export),
       data=result.manifest.data,
       input_scaling=types.Normalization.RAW,

@@ -14,7 +14,7 @@ from absl import flags
 
 from tfcompress import cli_flags
 from tfcompress.competition import scoring
-from tfcompress.core import records, types
+from tfcompress.core import measurements, records, types
 
 FLAGS = flags.FLAGS
 _ABOVE_ZERO = 1e-9
@@ -25,11 +25,11 @@ def _define_flags() -> None:
   cli_flags.define_data_flags()
   flags.DEFINE_list(
     'parts',
-    [part.value for part in types.Part],
+    [part.value for part in measurements.Part],
     'what to measure, of size, latency, memory and accuracy',
   )
   cli_flags.define(
-    types.MeasureConfig,
+    measurements.MeasureConfig,
     runtime="the file format's own if not given; null measures the harness",
     input_scaling=(
       'what the file expects of its pixels; its metadata tells if not given, '
@@ -59,7 +59,7 @@ def _define_flags() -> None:
 _define_flags()
 
 
-def _config() -> types.MeasureConfig:
+def _config() -> measurements.MeasureConfig:
   cli_flags.require('model', example='flags/evaluate.cfg')
   from tfcompress.runtimes import load
 
@@ -71,7 +71,7 @@ def _config() -> types.MeasureConfig:
   if scaling is None and 'input_scaling' in metadata:
     scaling = types.Normalization(metadata['input_scaling'])
   return cli_flags.read(
-    types.MeasureConfig,
+    measurements.MeasureConfig,
     parts=_parts(),
     data=cli_flags.data_spec(known),
     input_scaling=scaling,
@@ -79,16 +79,18 @@ def _config() -> types.MeasureConfig:
   )
 
 
-def _parts() -> tuple[types.Part, ...]:
-  known = [part.value for part in types.Part]
+def _parts() -> tuple[measurements.Part, ...]:
+  known = [part.value for part in measurements.Part]
   if unknown := [name for name in FLAGS.parts if name not in known]:
     raise ValueError(f'--parts: {unknown[0]!r} is none of {", ".join(known)}')
   if not FLAGS.parts:
     raise ValueError(f'--parts: expected some of {", ".join(known)}')
-  return tuple(part for part in types.Part if part.value in FLAGS.parts)
+  return tuple(part for part in measurements.Part if part.value in FLAGS.parts)
 
 
-def _baseline(config: types.MeasureConfig) -> types.BaselineRecord:
+def _baseline(
+  config: measurements.MeasureConfig,
+) -> measurements.BaselineRecord:
   """What to score against; measured here where the flags say so."""
   wanted = FLAGS.baseline
   if wanted == 'challenge':
@@ -111,9 +113,11 @@ def _baseline(config: types.MeasureConfig) -> types.BaselineRecord:
   return baseline
 
 
-def _of_record(record: types.Measurement, source: str) -> types.BaselineRecord:
+def _of_record(
+  record: measurements.Measurement, source: str
+) -> measurements.BaselineRecord:
   """A measurement's figures as a baseline."""
-  return types.BaselineRecord(
+  return measurements.BaselineRecord(
     size_mib=record.size.mib if record.size else None,
     latency_ms=record.latency_ms.mean if record.latency_ms else None,
     top1_percent=record.accuracy.top1_percent if record.accuracy else None,
@@ -121,11 +125,11 @@ def _of_record(record: types.Measurement, source: str) -> types.BaselineRecord:
   )
 
 
-def _recorded(path: str) -> types.BaselineRecord:
+def _recorded(path: str) -> measurements.BaselineRecord:
   """A baseline from what --output_file wrote."""
   content = records.read_json(path)
   try:
-    record = records.from_json(types.Measurement, content)
+    record = records.from_json(measurements.Measurement, content)
   except (ValueError, TypeError, AttributeError) as error:
     raise ValueError(
       f'{path}: not a record that evaluate wrote ({error})'
@@ -134,8 +138,8 @@ def _recorded(path: str) -> types.BaselineRecord:
 
 
 def _measured(
-  config: types.MeasureConfig, path: str, source: str
-) -> types.BaselineRecord:
+  config: measurements.MeasureConfig, path: str, source: str
+) -> measurements.BaselineRecord:
   """Measures another file in the way of `config`."""
   from tfcompress.measurement import run
   from tfcompress.runtimes import load
@@ -153,7 +157,9 @@ def _measured(
   return _of_record(record, source)
 
 
-def _measured_reference(config: types.MeasureConfig) -> types.BaselineRecord:
+def _measured_reference(
+  config: measurements.MeasureConfig,
+) -> measurements.BaselineRecord:
   """Measures the model's teacher, or else a plain ResNet-18, in float32."""
   from tfcompress.conversion import tflite
   from tfcompress.models import io, resnet
@@ -165,7 +171,9 @@ def _measured_reference(config: types.MeasureConfig) -> types.BaselineRecord:
   else:
     model = resnet.build(types.ModelSpec())
     name = 'a plain ResNet-18 as float32 .tflite'
-    parts = tuple(p for p in config.parts if p is not types.Part.ACCURACY)
+    parts = tuple(
+      p for p in config.parts if p is not measurements.Part.ACCURACY
+    )
     config = dataclasses.replace(config, parts=parts)
   with tempfile.TemporaryDirectory() as scratch:
     path = f'{scratch}/model.tflite'

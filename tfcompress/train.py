@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import native_logs, records, types
+from tfcompress.core import configs, native_logs, records, types
 
 FLAGS = flags.FLAGS
 
@@ -126,13 +126,13 @@ def _define_flags() -> None:
   cli_flags.define_data_flags()
   flags.DEFINE_enum('depth', '18', ['18', '34', '50'], 'layers of the ResNet')
   cli_flags.define(types.ModelSpec, **_MODEL)
-  cli_flags.define(types.InitConfig, **_INIT)
-  cli_flags.define(types.SlimConfig, **_SLIM)
-  cli_flags.define(types.PruneConfig, **_PRUNE)
-  cli_flags.define(types.ClusterConfig, **_CLUSTER)
-  cli_flags.define(types.DistillConfig, **_DISTILL)
+  cli_flags.define(configs.InitConfig, **_INIT)
+  cli_flags.define(configs.SlimConfig, **_SLIM)
+  cli_flags.define(configs.PruneConfig, **_PRUNE)
+  cli_flags.define(configs.ClusterConfig, **_CLUSTER)
+  cli_flags.define(configs.DistillConfig, **_DISTILL)
   cli_flags.define(
-    types.TrainConfig,
+    configs.TrainConfig,
     parent='artifact folder whose model training starts from',
     epochs=('passes over the data; 0 changes a model without training it', 0),
     batch_size=('images a step', 2),
@@ -160,7 +160,7 @@ def _define_flags() -> None:
     ),
   )
   cli_flags.define(
-    types.OptimizerConfig,
+    configs.OptimizerConfig,
     optimizer='SGD with Nesterov momentum, or AdamW',
     learning_rate=(
       'its peak, after the warm-up; a cosine takes it to zero',
@@ -175,7 +175,7 @@ def _define_flags() -> None:
     clip_norm=('greatest norm of all gradients together, 0 for none', 0.0),
   )
   cli_flags.define(
-    types.AugmentConfig,
+    configs.AugmentConfig,
     crop='how training images are cropped',
     crop_min_area=(
       'least share of the image in a random resized crop',
@@ -196,7 +196,7 @@ def _define_flags() -> None:
 _define_flags()
 
 
-def _config() -> types.TrainConfig:
+def _config() -> configs.TrainConfig:
   """Returns the flags as a config.
 
   Raises:
@@ -210,16 +210,16 @@ def _config() -> types.TrainConfig:
   if not FLAGS.parent and not FLAGS.init_from:
     model = cli_flags.read(types.ModelSpec, depth=int(FLAGS.depth))
   return cli_flags.read(
-    types.TrainConfig,
+    configs.TrainConfig,
     model=model,
-    init=read_if(FLAGS.init_from, types.InitConfig),
+    init=read_if(FLAGS.init_from, configs.InitConfig),
     data=cli_flags.data_spec(),
-    optimizer=cli_flags.read(types.OptimizerConfig),
-    augment=cli_flags.read(types.AugmentConfig),
-    slim=read_if(stage == 'slim', types.SlimConfig),
-    prune=read_if(stage == 'prune', types.PruneConfig),
-    cluster=read_if(stage == 'cluster', types.ClusterConfig),
-    distill=read_if(FLAGS.teacher, types.DistillConfig),
+    optimizer=cli_flags.read(configs.OptimizerConfig),
+    augment=cli_flags.read(configs.AugmentConfig),
+    slim=read_if(stage == 'slim', configs.SlimConfig),
+    prune=read_if(stage == 'prune', configs.PruneConfig),
+    cluster=read_if(stage == 'cluster', configs.ClusterConfig),
+    distill=read_if(FLAGS.teacher, configs.DistillConfig),
   )
 
 
@@ -318,7 +318,7 @@ def _check_distill() -> None:
   if not FLAGS.epochs:
     raise ValueError('--teacher needs an epoch or more to teach in')
   mixed = FLAGS.mixup_alpha or FLAGS.cutmix_alpha
-  dkd = FLAGS.distill_loss is types.DistillLoss.DKD
+  dkd = FLAGS.distill_loss is configs.DistillLoss.DKD
   if mixed and dkd:
     raise ValueError(
       '--distill_loss=dkd needs one class an image; leave out --mixup_alpha '

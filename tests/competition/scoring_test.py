@@ -1,7 +1,7 @@
 import pytest
 
 from tfcompress.competition import scoring
-from tfcompress.core import types
+from tfcompress.core import measurements
 
 
 def test_the_baseline_scores_one():
@@ -46,5 +46,5 @@ def test_a_baseline_of_zero_is_refused(name):
       size_mib=1.0,
       latency_ms=1.0,
       top1_percent=1.0,
-      baseline=types.BaselineRecord(source='test', **figures),
+      baseline=measurements.BaselineRecord(source='test', **figures),
     )

@@ -3,15 +3,15 @@ import json
 
 import pytest
 
-from tfcompress.core import records, types
+from tfcompress.core import configs, records, types
 
 
-def config() -> types.TrainConfig:
-  return types.TrainConfig(
+def config() -> configs.TrainConfig:
+  return configs.TrainConfig(
     stage=types.Stage.KD,
     output_dir='runs/x',
     model=types.ModelSpec(channels={'stem_conv': 3}),
-    distill=types.DistillConfig(teacher='runs/t'),
+    distill=configs.DistillConfig(teacher=('runs/t',)),
   )
 
 
@@ -19,12 +19,12 @@ def test_a_config_survives_json():
   content = json.loads(json.dumps(records.to_json(config())))
   assert content['stage'] == 'kd'
   assert content['model']['channels'] == {'stem_conv': 3}
-  assert records.from_json(types.TrainConfig, content) == config()
+  assert records.from_json(configs.TrainConfig, content) == config()
 
 
 def test_a_missing_field_is_named():
   with pytest.raises(ValueError, match='TrainConfig without output_dir'):
-    records.from_json(types.TrainConfig, {'stage': 'kd'})
+    records.from_json(configs.TrainConfig, {'stage': 'kd'})
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):

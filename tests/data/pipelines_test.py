@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 from tfcompress.data import pipelines, sources
 
 CHALLENGE = types.EvaluationTransform.CHALLENGE
@@ -15,7 +15,7 @@ def source(data) -> sources.Source:
 def stream(source, epochs: range, seed: int = 7, **augment):
   dataset = pipelines.train(
     source,
-    types.AugmentConfig(**augment),
+    configs.AugmentConfig(**augment),
     batch_size=8,
     image_size=32,
     seed=seed,
@@ -68,7 +68,7 @@ def test_a_folder_is_shuffled_as_a_whole(source):
 
 
 def test_an_epoch_sees_no_example_twice(source):
-  none = types.TrainTransform.NONE
+  none = configs.TrainTransform.NONE
   batches = stream(source, range(1), crop=none, flip=False)
   images = np.concatenate([images for images, _ in batches])
   assert len({image.tobytes() for image in images}) == 32

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 from tfcompress.data import transforms
 
 RAMP = np.arange(4, dtype=np.uint8)[None, :, None] * 40 + np.zeros(
@@ -57,9 +57,9 @@ def test_evaluation_is_the_same_in_a_pipeline(transform):
   np.testing.assert_array_equal(apply(tf.constant(image)), streamed)
 
 
-@pytest.mark.parametrize('crop', types.TrainTransform)
+@pytest.mark.parametrize('crop', configs.TrainTransform)
 def test_training_views_depend_on_nothing_but_the_seed(crop):
-  config = types.AugmentConfig(crop=crop)
+  config = configs.AugmentConfig(crop=crop)
   rng = np.random.RandomState(0)
   image = tf.constant(rng.randint(0, 256, (50, 33, 3)).astype(np.uint8))
   apply = lambda seed: transforms.training(image, 24, config, seed)[0]
@@ -68,13 +68,13 @@ def test_training_views_depend_on_nothing_but_the_seed(crop):
   assert streamed.shape == (24, 24, 3) and streamed.dtype == np.float32
   np.testing.assert_array_equal(apply(tf.constant([3, 4])), streamed)
   views = {apply(tf.constant([3, i])).numpy().tobytes() for i in range(8)}
-  flips_only = crop is types.TrainTransform.NONE
+  flips_only = crop is configs.TrainTransform.NONE
   assert len(views) == 2 if flips_only else len(views) > 4
 
 
 def test_a_view_says_whether_it_is_mirrored():
   image = tf.constant(np.random.RandomState(0).rand(8, 8, 3) * 255, tf.uint8)
-  config = types.AugmentConfig(crop=types.TrainTransform.NONE)
+  config = configs.AugmentConfig(crop=configs.TrainTransform.NONE)
   seen = set()
   for i in range(12):
     view, mirrored = transforms.training(image, 8, config, [3, i])
@@ -85,8 +85,8 @@ def test_a_view_says_whether_it_is_mirrored():
 
 
 def test_a_padded_crop_is_a_shift():
-  config = types.AugmentConfig(crop=types.TrainTransform.PAD_AND_CROP)
-  config = types.AugmentConfig(crop=config.crop, flip=False, crop_padding=8)
+  config = configs.AugmentConfig(crop=configs.TrainTransform.PAD_AND_CROP)
+  config = configs.AugmentConfig(crop=config.crop, flip=False, crop_padding=8)
   ramp = np.arange(64, dtype=np.uint8)[None, :, None] * np.ones(
     (64, 1, 3), np.uint8
   )
@@ -102,7 +102,7 @@ def test_a_padded_crop_is_a_shift():
 
 @pytest.mark.parametrize('name', ['mixup_alpha', 'cutmix_alpha'])
 def test_mixing_keeps_each_images_share_in_the_target(name):
-  config = types.AugmentConfig(**{name: 1.0})
+  config = configs.AugmentConfig(**{name: 1.0})
   levels = np.arange(4, dtype=np.float32)
   images = levels[:, None, None, None] * np.ones((1, 16, 16, 3), np.float32)
   targets = np.eye(4, dtype=np.float32)

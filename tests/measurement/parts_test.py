@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from tfcompress.core import records, types
+from tfcompress.core import measurements, records, types
 from tfcompress.measurement import accuracy, latency, memory, process, run, size
 from tfcompress.models import io, widths
 
@@ -116,7 +116,7 @@ def test_memory_grows_with_the_model(exported, tmp_path):
   large = tmp_path / 'large.tflite'
   large.write_bytes(content)
   small, big = (
-    process.in_fresh_process(memory.measure, types.MeasureConfig(path))
+    process.in_fresh_process(memory.measure, measurements.MeasureConfig(path))
     for path in (exported[types.Variant.FLOAT32], str(large))
   )
   extra_mib = len(content) / 2**20
@@ -128,7 +128,7 @@ def test_memory_grows_with_the_model(exported, tmp_path):
 
 @pytest.mark.parametrize('variant', [types.Variant.INT8, types.Variant.FLOAT32])
 def test_accuracy_is_the_parents(variant, exported, baseline, data):
-  config = types.MeasureConfig(exported[variant], data=data)
+  config = measurements.MeasureConfig(exported[variant], data=data)
   record, dataset = accuracy.measure(config)
   metrics = records.read_manifest(baseline).metrics
   assert record.num_examples == dataset.num_examples == 12
@@ -137,7 +137,7 @@ def test_accuracy_is_the_parents(variant, exported, baseline, data):
 
 
 def test_a_measurement_survives_json(exported, data, tmp_path):
-  config = types.MeasureConfig(
+  config = measurements.MeasureConfig(
     exported[types.Variant.INT8], data=data, runs=5, warmup_runs=1
   )
   record = run.measure(config)
@@ -145,7 +145,7 @@ def test_a_measurement_survives_json(exported, data, tmp_path):
   records.write_json(path, record)
   content = json.loads(path.read_text())
   assert list(content) == [
-    field.name for field in dataclasses.fields(types.Measurement)
+    field.name for field in dataclasses.fields(measurements.Measurement)
   ]
   assert content['schema_version'] == 1
   assert content['model']['inputs'][0]['shape'] == [1, 48, 48, 3]
@@ -155,12 +155,12 @@ def test_a_measurement_survives_json(exported, data, tmp_path):
     1000 / content['latency_ms']['mean']
   )
   assert content['score'] is None
-  assert records.from_json(types.Measurement, content) == record
+  assert records.from_json(measurements.Measurement, content) == record
 
 
 def test_parts_not_asked_for_are_none(exported):
-  config = types.MeasureConfig(
-    exported[types.Variant.INT8], parts=(types.Part.SIZE,)
+  config = measurements.MeasureConfig(
+    exported[types.Variant.INT8], parts=(measurements.Part.SIZE,)
   )
   record = run.measure(config)
   assert record.size is not None
@@ -174,13 +174,15 @@ def test_a_truncated_file_is_one_sentence(share, exported, tmp_path):
   content = whole.read_bytes()
   path = tmp_path / 'cut.tflite'
   path.write_bytes(content[: int(share * len(content))])
-  config = types.MeasureConfig(str(path), parts=(types.Part.SIZE,))
+  config = measurements.MeasureConfig(
+    str(path), parts=(measurements.Part.SIZE,)
+  )
   with pytest.raises(ValueError, match=r'cut\.tflite'):
     run.measure(config)
 
 
 def test_other_names_of_classes_than_the_models(exported, data):
-  config = types.MeasureConfig(
+  config = measurements.MeasureConfig(
     exported[types.Variant.INT8], data=data, class_names=('red', 'blue', 'x')
   )
   with pytest.raises(ValueError, match="a class 'blue' where the model has"):
@@ -197,7 +199,7 @@ def test_other_classes_than_the_models(exported, tmp_path):
     (root / split.value / 'red').mkdir()
     first = next(extra.iterdir())
     first.rename(root / split.value / 'red' / first.name)
-  config = types.MeasureConfig(
+  config = measurements.MeasureConfig(
     exported[types.Variant.INT8],
     data=types.DataSpec(dataset=f'folder:{root}'),
   )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 from tfcompress.models import channels as channels_lib
 from tfcompress.models import graph, resnet, surgery
 from tfcompress.training import budget, importance
@@ -266,7 +266,7 @@ def test_30_percent_of_a_resnet_18_by_hand():
   assert whole == resnet18_by_hand((64, 128, 256, 512), 112)
   assert whole == (11_227_812, 1_813_612_544)
   channels = channels_lib.of(model)
-  scores = importance.scores(model, channels, types.Importance.L1, ())
+  scores = importance.scores(model, channels, configs.Importance.L1, ())
   choice = budget.Choice(channels.groups, scores, channels.count, 1, True)
   kept = budget.at_ratio(choice, 0.3)
   # 0.7 of 64, 128, 256, 512: 44.8, 89.6, 179.2 and 358.4.

@@ -3,18 +3,20 @@ import dataclasses
 import numpy as np
 
 from tfcompress.competition import scoring
-from tfcompress.core import types
+from tfcompress.core import measurements
 from tfcompress.measurement import accuracy, latency
 from tfcompress.reports import tables
 
-RECORD = types.Measurement(
-  model=types.ModelRecord('m.tflite', '0' * 64, 'tflite', (), ()),
-  dataset=types.DatasetRecord('set', 'validation', 10, 'challenge', 'raw'),
-  runtime=types.RuntimeRecord('litert_cpu', '1', 'cpu', 1, None),
-  size=types.SizeRecord(2 * 2**20, 2.0, 2**20, 12345, 12000),
+RECORD = measurements.Measurement(
+  model=measurements.ModelRecord('m.tflite', '0' * 64, 'tflite', (), ()),
+  dataset=measurements.DatasetRecord(
+    'set', 'validation', 10, 'challenge', 'raw'
+  ),
+  runtime=measurements.RuntimeRecord('litert_cpu', '1', 'cpu', 1, None),
+  size=measurements.SizeRecord(2 * 2**20, 2.0, 2**20, 12345, 12000),
   latency_ms=latency.summarize(np.array([1.0, 2.0, 3.0]), 1),
   throughput_per_s=500.0,
-  memory_mib=types.MemoryRecord(50.0, 10.0),
+  memory_mib=measurements.MemoryRecord(50.0, 10.0),
   accuracy=accuracy.summarize(np.array([0] * 7 + [1] * 3)),
   score=None,
   environment={},
@@ -44,7 +46,7 @@ def test_a_measurement_without_a_score():
 
 
 def test_a_scored_measurement_stands_beside_its_baseline():
-  baseline = types.BaselineRecord(20.0, 8.0, 60.0, 'by hand')
+  baseline = measurements.BaselineRecord(20.0, 8.0, 60.0, 'by hand')
   score = scoring.score(
     size_mib=2.0, latency_ms=2.0, top1_percent=70.0, baseline=baseline
   )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcompress.core import types
+from tfcompress.core import measurements, types
 from tfcompress.models import io
 from tfcompress.runtimes import interface, load
 
@@ -66,13 +66,13 @@ def test_info_says_what_runs(paths):
   assert backend.inputs[0].shape == (1, 48, 48, 3)
   with pytest.raises(ValueError, match='in a fresh process to run it on 7'):
     load.open_model(paths['keras'], num_threads=7)
-  null = load.open_model(paths['tflite'], types.Runtime.NULL)
+  null = load.open_model(paths['tflite'], measurements.Runtime.NULL)
   assert null.predict(IMAGES).shape == (3, 100)
 
 
 def test_encoding_by_hand():
   pixels = np.array([0, 100, 255], np.uint8).reshape(1, 1, 1, 3)
-  info = lambda dtype, scale=None, zero=None: types.TensorInfo(
+  info = lambda dtype, scale=None, zero=None: measurements.TensorInfo(
     'x', (1, 1, 1, 3), dtype, scale, zero
   )
   encode = lambda *args: interface.encode(pixels, *args).ravel().tolist()
@@ -88,7 +88,7 @@ def test_encoding_by_hand():
 
 
 def test_decoding_by_hand():
-  info = types.TensorInfo('y', (1, 2), 'uint8', 1 / 256, 0)
+  info = measurements.TensorInfo('y', (1, 2), 'uint8', 1 / 256, 0)
   raw = np.array([[0, 128]], np.uint8)
   np.testing.assert_allclose(interface.decode(raw, info), [[0, 0.5]])
 
@@ -123,7 +123,7 @@ def test_folders_that_are_no_models(tmp_path):
 
 def test_a_runtime_that_does_not_open_the_format(paths):
   with pytest.raises(ValueError, match='use --runtime=litert_cpu'):
-    load.open_model(paths['tflite'], types.Runtime.TENSORFLOW)
+    load.open_model(paths['tflite'], measurements.Runtime.TENSORFLOW)
 
 
 def test_a_model_that_takes_no_image(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.models import clusters
 from tfcompress.training import cluster, constraints
 
@@ -50,12 +50,12 @@ def test_what_counts_as_clustered():
   }
 
 
-@pytest.mark.parametrize('centroids', types.Centroids)
+@pytest.mark.parametrize('centroids', configs.Centroids)
 @pytest.mark.parametrize('count', [2, 3, 16])
 def test_clustering_keeps_zeros_and_counts(count, centroids):
   kernel = RNG.randn(3, 3, 8, 16).astype(np.float32)
   kernel[RNG.rand(*kernel.shape) < 0.5] = 0
-  config = types.ClusterConfig(count, centroids)
+  config = configs.ClusterConfig(count, centroids)
   got = cluster.clustered(kernel, config)
   np.testing.assert_array_equal(got == 0, kernel == 0)
   assert len(np.unique(got)) <= count
@@ -67,6 +67,6 @@ def test_clustering_keeps_zeros_and_counts(count, centroids):
 def test_kmeans_comes_close_to_the_kernel():
   """16 levels of a normal distribution: Max 1960 has 0.95 % at the best."""
   kernel = RNG.randn(3, 3, 64, 64).astype(np.float32)
-  got = cluster.clustered(kernel, types.ClusterConfig(16))
+  got = cluster.clustered(kernel, configs.ClusterConfig(16))
   error = np.square(got - kernel).sum() / np.square(kernel).sum()
   assert 0.0093 < error < 0.012

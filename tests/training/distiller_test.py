@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.training import distiller, losses
 
 IMAGES = np.random.RandomState(0).rand(8, 4, 4, 3).astype(np.float32)
@@ -23,7 +23,7 @@ def distilled(student, teacher, **kwargs) -> distiller.Distiller:
   model = distiller.Distiller(
     student,
     lambda images: (teacher(images, training=False)[None], []),
-    types.DistillConfig(temperature=3.0, alpha=0.6),
+    configs.DistillConfig(temperature=3.0, alpha=0.6),
     **kwargs,
   )
   model.compile(

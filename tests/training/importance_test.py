@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.models import channels as channels_lib
 from tfcompress.models import heads
 from tfcompress.training import importance, losses
@@ -40,10 +40,10 @@ def scores_of(model, kind, batches=()):
 @pytest.mark.parametrize(
   ('kind', 'of_filter'),
   [
-    (types.Importance.L1, lambda k, i: np.abs(k[..., i]).sum()),
-    (types.Importance.L2, lambda k, i: np.linalg.norm(k[..., i])),
+    (configs.Importance.L1, lambda k, i: np.abs(k[..., i]).sum()),
+    (configs.Importance.L2, lambda k, i: np.linalg.norm(k[..., i])),
     (
-      types.Importance.FPGM,
+      configs.Importance.FPGM,
       lambda k, i: sum(
         np.linalg.norm(k[..., i] - k[..., j]) for j in range(k.shape[-1])
       ),
@@ -65,7 +65,7 @@ def test_gamma_is_its_magnitude():
   model = network()
   gamma = model.get_layer('one_bn').gamma
   gamma.assign(-gamma)
-  got = scores_of(model, types.Importance.BN_GAMMA)
+  got = scores_of(model, configs.Importance.BN_GAMMA)
   np.testing.assert_allclose(got, np.abs(gamma.numpy()))
 
 
@@ -75,7 +75,7 @@ def test_gamma_needs_a_batch_normalization():
   model = tf_keras.Model(image, layers.Softmax()(layers.Dense(2)(x)))
   with pytest.raises(ValueError, match='the channels of bare have no batch'):
     importance.scores(
-      model, channels_lib.of(model), types.Importance.BN_GAMMA, ()
+      model, channels_lib.of(model), configs.Importance.BN_GAMMA, ()
     )
 
 
@@ -85,7 +85,7 @@ def test_taylor_is_the_change_of_the_loss_to_first_order():
   rng = np.random.RandomState(1)
   images = tf.constant(rng.rand(8, 8, 8, 3) * 2, tf.float32)
   targets = tf.one_hot(rng.randint(0, 4, 8), 4)
-  got = scores_of(model, types.Importance.TAYLOR, [(images, targets)])
+  got = scores_of(model, configs.Importance.TAYLOR, [(images, targets)])
   loss = lambda: float(
     losses.cross_entropy(targets, heads.with_logits(model)(images))
   )

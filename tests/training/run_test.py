@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from tests import conftest
-from tfcompress.core import records, types
+from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import io
 from tfcompress.training import run, teacher_cache
@@ -23,28 +23,28 @@ FAST = {'epochs': 2}
 
 
 @pytest.fixture
-def config(baseline_config, tmp_path) -> types.TrainConfig:
+def config(baseline_config, tmp_path) -> configs.TrainConfig:
   return dataclasses.replace(
     baseline_config, output_dir=str(tmp_path / 'run'), **FAST
   )
 
 
-def as_stage(config, stage: types.Stage, baseline: str) -> types.TrainConfig:
+def as_stage(config, stage: types.Stage, baseline: str) -> configs.TrainConfig:
   """The config of a stage that starts from the baseline."""
   if stage is types.Stage.BASELINE:
     return config
   if stage is types.Stage.KD:
-    distill = types.DistillConfig(teacher=(baseline,))
+    distill = configs.DistillConfig(teacher=(baseline,))
     model = dataclasses.replace(conftest.TINY_SPEC, width_multiplier=0.0625)
     return dataclasses.replace(
       config, stage=stage, model=model, distill=distill
     )
   own = {
-    types.Stage.SLIM: {'slim': types.SlimConfig(channel_ratio=0.5)},
+    types.Stage.SLIM: {'slim': configs.SlimConfig(channel_ratio=0.5)},
     types.Stage.PRUNE: {
-      'prune': types.PruneConfig(target_sparsity=0.6, prune_end=0.8)
+      'prune': configs.PruneConfig(target_sparsity=0.6, prune_end=0.8)
     },
-    types.Stage.CLUSTER: {'cluster': types.ClusterConfig(clusters=8)},
+    types.Stage.CLUSTER: {'cluster': configs.ClusterConfig(clusters=8)},
     types.Stage.QAT: {},
   }[stage]
   return dataclasses.replace(
@@ -62,7 +62,7 @@ def test_every_stage_makes_a_whole_artifact(
 ):
   config = dataclasses.replace(
     as_stage(config, stage, baseline),
-    mixed_precision=types.MixedPrecision(precision),
+    mixed_precision=configs.MixedPrecision(precision),
   )
   before = records.sha256(baseline)
   manifest = run.run(config, '--stage=x\n')
@@ -88,7 +88,7 @@ def test_the_baseline_learns(baseline):
   assert metrics['top1_percent'] > 80
 
 
-@pytest.mark.parametrize('schedule', types.PruningSchedule)
+@pytest.mark.parametrize('schedule', configs.PruningSchedule)
 def test_pruning_makes_the_zeros_it_says(schedule, config, baseline):
   config = as_stage(config, types.Stage.PRUNE, baseline)
   prune = dataclasses.replace(config.prune, schedule=schedule)
@@ -218,7 +218,7 @@ def test_a_teacher_may_be_a_file(suffix, config, baseline, tmp_path):
   path = str(tmp_path / f'teacher{suffix}')
   model, _ = io.load(baseline)
   model.save(path)
-  distill = types.DistillConfig(teacher=(path,))
+  distill = configs.DistillConfig(teacher=(path,))
   config = dataclasses.replace(
     config, stage=types.Stage.KD, distill=distill, epochs=1
   )
@@ -235,7 +235,7 @@ def test_a_teacher_may_be_a_keras_3_file_on_another_scale(config, tmp_path):
   model = keras.Model(image, keras.layers.Dense(3, activation='softmax')(x))
   path = str(tmp_path / 'teacher.keras')
   model.save(path)
-  distill = types.DistillConfig(
+  distill = configs.DistillConfig(
     teacher=(path,), teacher_scaling=types.Normalization.UNIT
   )
   from tfcompress.training import teacher as teacher_lib
@@ -286,7 +286,7 @@ def test_golden_numbers_of_a_training():
   model = heads.with_logits(resnet.build(spec))
   images = np.random.RandomState(0).rand(4, 32, 32, 3) * 255
   optimizer = schedules.optimizer(
-    types.OptimizerConfig(learning_rate=0.1, warmup_epochs=0), 10, 1
+    configs.OptimizerConfig(learning_rate=0.1, warmup_epochs=0), 10, 1
   )
   model.compile(optimizer, losses.cross_entropy)
   targets = np.eye(3)[[0, 1, 2, 0]].astype(np.float32)
@@ -307,8 +307,8 @@ def test_a_lottery_ticket_begins_with_the_weights_of_an_early_epoch(
   run.run(parent, '')
   ticket = dataclasses.replace(
     as_stage(config, types.Stage.PRUNE, parent.output_dir),
-    prune=types.PruneConfig(target_sparsity=0.5, rewind_epoch=1),
-    optimizer=types.OptimizerConfig(learning_rate=0.0, weight_decay=0.0),
+    prune=configs.PruneConfig(target_sparsity=0.5, rewind_epoch=1),
+    optimizer=configs.OptimizerConfig(learning_rate=0.0, weight_decay=0.0),
   )
   run.run(ticket, '')
   trained = io.load(parent.output_dir)[0]
@@ -327,7 +327,7 @@ def test_a_lottery_ticket_begins_with_the_weights_of_an_early_epoch(
   wrong = dataclasses.replace(
     ticket,
     output_dir=str(tmp_path / 'wrong'),
-    prune=types.PruneConfig(rewind_epoch=2),
+    prune=configs.PruneConfig(rewind_epoch=2),
   )
   with pytest.raises(ValueError, match='kept epoch 1; train it with --keep'):
     run.run(wrong, '')
@@ -341,8 +341,8 @@ def test_a_slimmed_run_that_was_stopped_keeps_to_its_plan(config, baseline):
   config = as_stage(config, types.Stage.SLIM, baseline)
   config = dataclasses.replace(
     config,
-    slim=types.SlimConfig(
-      channel_ratio=0.5, importance=types.Importance.TAYLOR
+    slim=configs.SlimConfig(
+      channel_ratio=0.5, importance=configs.Importance.TAYLOR
     ),
   )
   first = run.run(config, '')
@@ -364,7 +364,7 @@ def test_a_teachers_outputs_are_kept_where_views_are_few(
 ):
   """The weights are those that the teacher in every step would have made."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  augment = types.AugmentConfig(crop=types.TrainTransform.NONE)
+  augment = configs.AugmentConfig(crop=configs.TrainTransform.NONE)
   config = dataclasses.replace(
     as_stage(config, types.Stage.KD, baseline), augment=augment, epochs=3
   )
@@ -400,12 +400,12 @@ def test_generations_teach_one_another(config, baseline, tmp_path):
   [
     (
       types.Stage.SLIM,
-      {'slim': types.SlimConfig(channel_ratio=0.99)},
+      {'slim': configs.SlimConfig(channel_ratio=0.99)},
       'would leave stem_conv and 2 more, of 8 channels, without any',
     ),
     (
       types.Stage.SLIM,
-      {'slim': types.SlimConfig(target_latency='0.001')},
+      {'slim': configs.SlimConfig(target_latency='0.001')},
       r'0.001 ms, int8 on LiteRT, one thread is out of reach.* has 1; raise',
     ),
     (
@@ -415,12 +415,12 @@ def test_generations_teach_one_another(config, baseline, tmp_path):
     ),
     (
       types.Stage.PRUNE,
-      {'prune': types.PruneConfig(granularity='4:2')},
+      {'prune': configs.PruneConfig(granularity='4:2')},
       "granularity '4:2': expected element, M:N",
     ),
     (
       types.Stage.PRUNE,
-      {'prune': types.PruneConfig(granularity='7x1'), 'exclude': ('stem*',)},
+      {'prune': configs.PruneConfig(granularity='7x1'), 'exclude': ('stem*',)},
       'leave no layer to prune; the kernels are stem_conv',
     ),
     (
@@ -431,7 +431,7 @@ def test_generations_teach_one_another(config, baseline, tmp_path):
     (
       types.Stage.KD,
       {
-        'distill': types.DistillConfig(
+        'distill': configs.DistillConfig(
           teacher=('',), attention=('stem_relu:stage9_relu',)
         )
       },

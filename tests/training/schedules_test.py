@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.training import schedules
 
 
 def test_learning_rate_by_hand():
-  config = types.OptimizerConfig(learning_rate=0.4, warmup_epochs=2)
+  config = configs.OptimizerConfig(learning_rate=0.4, warmup_epochs=2)
   rate = schedules.learning_rate(config, steps_per_epoch=10, epochs=12)
   got = [float(rate(step)) for step in (0, 5, 10, 20, 70, 120)]
   half = 0.4 * 0.5 * (1 + math.cos(math.pi / 2))
@@ -16,16 +16,16 @@ def test_learning_rate_by_hand():
 
 
 def test_no_warmup_starts_at_the_peak():
-  config = types.OptimizerConfig(learning_rate=0.4, warmup_epochs=0)
+  config = configs.OptimizerConfig(learning_rate=0.4, warmup_epochs=0)
   rate = schedules.learning_rate(config, steps_per_epoch=10, epochs=2)
   assert float(rate(0)) == pytest.approx(0.4)
   assert float(rate(20)) == pytest.approx(0)
 
 
 @pytest.mark.parametrize('total_steps', [4, 40, 1234])
-@pytest.mark.parametrize('schedule', types.PruningSchedule)
+@pytest.mark.parametrize('schedule', configs.PruningSchedule)
 def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
-  config = types.PruneConfig(
+  config = configs.PruneConfig(
     schedule=schedule, target_sparsity=0.7, prune_begin=0.25, prune_end=0.75
   )
   pruning = schedules.pruning(config, total_steps)
@@ -42,21 +42,21 @@ def test_sparsity_reaches_its_target_at_the_end(schedule, total_steps):
 
 
 def test_a_span_without_a_step_is_refused():
-  config = types.PruneConfig(prune_begin=0.98, prune_end=1.0)
+  config = configs.PruneConfig(prune_begin=0.98, prune_end=1.0)
   with pytest.raises(ValueError, match='leaves no step to prune in'):
     schedules.pruning(config, 12)
 
 
-@pytest.mark.parametrize('name', types.Optimizer)
+@pytest.mark.parametrize('name', configs.Optimizer)
 def test_optimizers_without_decay(name):
-  config = types.OptimizerConfig(optimizer=name, weight_decay=0)
+  config = configs.OptimizerConfig(optimizer=name, weight_decay=0)
   assert schedules.optimizer(config, 10, 10).weight_decay == 0
 
 
 def test_only_kernels_decay():
   import tensorflow as tf
 
-  config = types.OptimizerConfig(
+  config = configs.OptimizerConfig(
     learning_rate=0.5, warmup_epochs=0, weight_decay=0.1, clip_norm=0
   )
   optimizer = schedules.optimizer(config, steps_per_epoch=10, epochs=10)
@@ -75,7 +75,7 @@ def test_the_fused_update_is_that_of_keras():
 
   rng = np.random.RandomState(0)
   start, gradients = rng.randn(3, 4), rng.randn(5, 3, 4)
-  config = types.OptimizerConfig(
+  config = configs.OptimizerConfig(
     learning_rate=0.3, momentum=0.8, warmup_epochs=0, weight_decay=0.1
   )
   ours = schedules.optimizer(config, steps_per_epoch=10, epochs=1)

@@ -2,18 +2,18 @@ import dataclasses
 
 import pytest
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 from tfcompress.training import sequences
 
 
-def slim(**kwargs) -> types.TrainConfig:
-  return types.TrainConfig(
+def slim(**kwargs) -> configs.TrainConfig:
+  return configs.TrainConfig(
     stage=types.Stage.SLIM,
     output_dir='runs/slim',
     parent='runs/baseline',
     model=None,
     epochs=10,
-    slim=types.SlimConfig(slim_steps=3, **kwargs),
+    slim=configs.SlimConfig(slim_steps=3, **kwargs),
   )
 
 
@@ -48,10 +48,10 @@ def test_steps_need_epochs():
 
 
 def test_a_generation_teaches_the_next():
-  config = types.TrainConfig(
+  config = configs.TrainConfig(
     stage=types.Stage.KD,
     output_dir='runs/kd',
-    distill=types.DistillConfig(teacher=('runs/a', 'runs/b'), generations=3),
+    distill=configs.DistillConfig(teacher=('runs/a', 'runs/b'), generations=3),
   )
   generations = list(sequences.expand(config))
   assert [(g.distill.teacher, g.output_dir) for g in generations] == [

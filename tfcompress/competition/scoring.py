@@ -4,14 +4,14 @@ Size counts 30 %, latency 30 %, accuracy 40 %; each is a ratio to a baseline,
 better than 1 where the model is better.
 """
 
-from tfcompress.core import types
+from tfcompress.core import measurements
 
 SIZE_WEIGHT = 0.3
 LATENCY_WEIGHT = 0.3
 ACCURACY_WEIGHT = 0.4
 
 # "MB" in the challenge's documents is 2^20 bytes.
-CHALLENGE_BASELINE = types.BaselineRecord(
+CHALLENGE_BASELINE = measurements.BaselineRecord(
   size_mib=44.7, latency_ms=23.5, top1_percent=69.76, source='challenge'
 )
 
@@ -21,8 +21,8 @@ def score(
   size_mib: float | None,
   latency_ms: float | None,
   top1_percent: float | None,
-  baseline: types.BaselineRecord,
-) -> types.ScoreRecord:
+  baseline: measurements.BaselineRecord,
+) -> measurements.ScoreRecord:
   """Scores a model against a baseline.
 
   Args:
@@ -56,7 +56,7 @@ def score(
     final = (
       SIZE_WEIGHT * size + LATENCY_WEIGHT * latency + ACCURACY_WEIGHT * accuracy
     )
-  return types.ScoreRecord(size, latency, accuracy, final, baseline)
+  return measurements.ScoreRecord(size, latency, accuracy, final, baseline)
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 from tfcompress.data import sources, transforms
 
 _BATCHES_READY = 3
@@ -25,7 +25,7 @@ _fold_in = tf.random.experimental.stateless_fold_in
 
 def train(
   source: sources.Source,
-  config: types.AugmentConfig,
+  config: configs.AugmentConfig,
   *,
   batch_size: int,
   image_size: int,
@@ -80,7 +80,7 @@ def train(
   return _streamed(starts.flat_map(one_epoch))
 
 
-def _view(source, config: types.AugmentConfig, image_size: int, seed):
+def _view(source, config: configs.AugmentConfig, image_size: int, seed):
   """From a place in the order and an example to a view and its target.
 
   After them come the example's index in the split and whether it is mirrored.
@@ -99,7 +99,7 @@ def _view(source, config: types.AugmentConfig, image_size: int, seed):
 
 def views(
   source: sources.Source,
-  config: types.AugmentConfig,
+  config: configs.AugmentConfig,
   *,
   batch_size: int,
   image_size: int,

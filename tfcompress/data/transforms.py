@@ -6,7 +6,7 @@ pixels that every model file gets; training transforms return float32 0..255.
 
 import tensorflow as tf
 
-from tfcompress.core import types
+from tfcompress.core import configs, types
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
@@ -37,7 +37,7 @@ def evaluation(
 
 
 def training(
-  image: tf.Tensor, size: int, config: types.AugmentConfig, seed: tf.Tensor
+  image: tf.Tensor, size: int, config: configs.AugmentConfig, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Makes a random view of a uint8 image.
 
@@ -53,11 +53,11 @@ def training(
   crop_seed, flip_seed = tf.unstack(
     tf.random.experimental.stateless_split(seed, 2)
   )
-  if config.crop is types.TrainTransform.RANDOM_RESIZED_CROP:
+  if config.crop is configs.TrainTransform.RANDOM_RESIZED_CROP:
     view = _random_resized_crop(image, size, config.crop_min_area, crop_seed)
   else:
     view = tf.cast(_resize(image, (size, size)), tf.float32)
-    if config.crop is types.TrainTransform.PAD_AND_CROP:
+    if config.crop is configs.TrainTransform.PAD_AND_CROP:
       padding = max(1, config.crop_padding * size // 64)
       view = _pad_and_crop(view, size, padding, crop_seed)
   mirrored = tf.constant(False)
@@ -70,7 +70,7 @@ def training(
 def mix(
   images: tf.Tensor,
   targets: tf.Tensor,
-  config: types.AugmentConfig,
+  config: configs.AugmentConfig,
   seed: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Mixes every image with another of its batch, by mixup or by CutMix.

@@ -10,7 +10,7 @@ from concurrent import futures
 import numpy as np
 import tqdm
 
-from tfcompress.core import types
+from tfcompress.core import measurements, types
 from tfcompress.data import pipelines, sources
 from tfcompress.runtimes import interface, load
 
@@ -19,8 +19,8 @@ _TOP = 5
 
 
 def measure(
-  config: types.MeasureConfig,
-) -> tuple[types.AccuracyRecord, types.DatasetRecord]:
+  config: measurements.MeasureConfig,
+) -> tuple[measurements.AccuracyRecord, measurements.DatasetRecord]:
   """Runs a model over the validation split on all cores.
 
   Raises:
@@ -52,7 +52,7 @@ def measure(
       )
   for backend in backends:
     backend.close()
-  return summarize(found), types.DatasetRecord(
+  return summarize(found), measurements.DatasetRecord(
     name=source.name,
     split=types.Split.VALIDATION.value,
     num_examples=len(found),
@@ -62,10 +62,10 @@ def measure(
   )
 
 
-def summarize(ranks: np.ndarray) -> types.AccuracyRecord:
+def summarize(ranks: np.ndarray) -> measurements.AccuracyRecord:
   """Returns the accuracy of whole ranks (N,), 0 being a correct top-1."""
   correct = int((ranks == 0).sum())
-  return types.AccuracyRecord(
+  return measurements.AccuracyRecord(
     top1_percent=100 * correct / len(ranks),
     top5_percent=100 * int((ranks < _TOP).sum()) / len(ranks),
     top1_ci95_percent=tuple(
@@ -98,10 +98,10 @@ def wilson_interval(
   return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
 
 
-def _open(config: types.MeasureConfig) -> list[interface.Backend]:
+def _open(config: measurements.MeasureConfig) -> list[interface.Backend]:
   """One backend a core, of one thread each; TensorFlow uses all by itself."""
   runtime = load.runtime_of(config.model, config.runtime)
-  if runtime is types.Runtime.TENSORFLOW:
+  if runtime is measurements.Runtime.TENSORFLOW:
     return [load.open_model(config.model, runtime)]
   cores = len(os.sched_getaffinity(0))
   return [load.open_model(config.model, runtime, 1) for _ in range(cores)]
@@ -110,7 +110,7 @@ def _open(config: types.MeasureConfig) -> list[interface.Backend]:
 def _require_classes(
   backend: interface.Backend,
   source: sources.Source,
-  config: types.MeasureConfig,
+  config: measurements.MeasureConfig,
 ) -> None:
   """Raises ValueError unless outputs and classes are known to be the same."""
   outputs = backend.outputs[0].shape[-1]

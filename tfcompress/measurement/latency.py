@@ -4,13 +4,13 @@ import time
 
 import numpy as np
 
-from tfcompress.core import types
+from tfcompress.core import measurements, types
 from tfcompress.runtimes import interface, load
 
 _SEED = 0
 
 
-def measure(config: types.MeasureConfig) -> types.LatencyRecord:
+def measure(config: measurements.MeasureConfig) -> measurements.LatencyRecord:
   """Times single inferences: input in, invoke, output out."""
   backend = load.open_model(config.model, config.runtime, config.num_threads)
   image = _image(backend, config)
@@ -30,10 +30,10 @@ def measure(config: types.MeasureConfig) -> types.LatencyRecord:
 
 def summarize(
   samples_ms: np.ndarray, warmup_runs: int, processes: int = 1
-) -> types.LatencyRecord:
+) -> measurements.LatencyRecord:
   """Returns the statistics of float64 samples (N,) in milliseconds."""
   median, p90, p99 = np.percentile(samples_ms, (50, 90, 99))
-  return types.LatencyRecord(
+  return measurements.LatencyRecord(
     mean=float(samples_ms.mean()),
     median=float(median),
     p90=float(p90),
@@ -48,7 +48,7 @@ def summarize(
 
 
 def _image(
-  backend: interface.Backend, config: types.MeasureConfig
+  backend: interface.Backend, config: measurements.MeasureConfig
 ) -> np.ndarray:
   """A batch of one random image as the model takes it."""
   size = interface.image_size(backend, config.model)

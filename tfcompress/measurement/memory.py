@@ -4,13 +4,13 @@ import pathlib
 
 import numpy as np
 
-from tfcompress.core import types
+from tfcompress.core import measurements, types
 from tfcompress.runtimes import interface, load
 
 _KIB_PER_MIB = 1024
 
 
-def measure(config: types.MeasureConfig) -> types.MemoryRecord:
+def measure(config: measurements.MeasureConfig) -> measurements.MemoryRecord:
   """Opens and runs a model in this process, which should be a fresh one.
 
   Raises:
@@ -25,15 +25,17 @@ def measure(config: types.MeasureConfig) -> types.MemoryRecord:
   backend.predict(interface.encode(image, backend.inputs[0], scaling))
   after = _status_mib('VmRSS')
   backend.close()
-  return types.MemoryRecord(peak=_status_mib('VmHWM'), model=after - before)
+  return measurements.MemoryRecord(
+    peak=_status_mib('VmHWM'), model=after - before
+  )
 
 
-def _import_runtime(config: types.MeasureConfig) -> None:
+def _import_runtime(config: measurements.MeasureConfig) -> None:
   """Imports what opening needs, so that it does not count as the model's."""
   runtime = load.runtime_of(config.model, config.runtime)
-  if runtime is types.Runtime.LITERT_CPU:
+  if runtime is measurements.Runtime.LITERT_CPU:
     import ai_edge_litert.interpreter  # noqa: F401
-  elif runtime is types.Runtime.TENSORFLOW:
+  elif runtime is measurements.Runtime.TENSORFLOW:
     import tensorflow  # noqa: F401
     import tf_keras  # noqa: F401
 

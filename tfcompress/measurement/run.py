@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfcompress.core import environment, records, types
+from tfcompress.core import environment, measurements, records
 from tfcompress.measurement import accuracy, latency, memory, process, size
 from tfcompress.runtimes import interface, load
 
 
-def measure(config: types.MeasureConfig) -> types.Measurement:
+def measure(config: measurements.MeasureConfig) -> measurements.Measurement:
   """Measures the parts that `config` asks for; the others stay None.
 
   Raises:
@@ -16,7 +16,7 @@ def measure(config: types.MeasureConfig) -> types.Measurement:
   load.runtime_of(config.model, config.runtime)
   fresh = process.in_fresh_process
   model, runtime = fresh(_describe, config)
-  record = types.Measurement(
+  record = measurements.Measurement(
     model=model,
     dataset=None,
     runtime=runtime,
@@ -29,25 +29,25 @@ def measure(config: types.MeasureConfig) -> types.Measurement:
     environment=environment.describe(runtime.device),
   )
   found = {}
-  if types.Part.SIZE in config.parts:
+  if measurements.Part.SIZE in config.parts:
     found['size'] = fresh(size.measure, config.model)
-  if types.Part.LATENCY in config.parts:
+  if measurements.Part.LATENCY in config.parts:
     found['latency_ms'] = fresh(latency.measure, config)
     found['throughput_per_s'] = 1000 / found['latency_ms'].mean
-  if types.Part.MEMORY in config.parts:
+  if measurements.Part.MEMORY in config.parts:
     found['memory_mib'] = fresh(memory.measure, config)
-  if types.Part.ACCURACY in config.parts:
+  if measurements.Part.ACCURACY in config.parts:
     found['accuracy'], found['dataset'] = fresh(accuracy.measure, config)
   return dataclasses.replace(record, **found)
 
 
 def _describe(
-  config: types.MeasureConfig,
-) -> tuple[types.ModelRecord, types.RuntimeRecord]:
+  config: measurements.MeasureConfig,
+) -> tuple[measurements.ModelRecord, measurements.RuntimeRecord]:
   """Opens the model and says what it is."""
   backend = load.open_model(config.model, config.runtime, config.num_threads)
   interface.image_size(backend, config.model)
-  return types.ModelRecord(
+  return measurements.ModelRecord(
     path=config.model,
     sha256=records.sha256(interface.file_of(config.model)),
     format=load.format_of(config.model),

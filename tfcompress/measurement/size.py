@@ -5,13 +5,13 @@ import pathlib
 
 import numpy as np
 
-from tfcompress.core import types
+from tfcompress.core import measurements
 from tfcompress.runtimes import interface, load
 
 MIB = 2**20
 
 
-def measure(path: str) -> types.SizeRecord:
+def measure(path: str) -> measurements.SizeRecord:
   """Weighs a model file, or all files of a folder."""
   file = interface.file_of(path)
   files = (
@@ -21,7 +21,7 @@ def measure(path: str) -> types.SizeRecord:
   )
   size_bytes = sum(child.stat().st_size for child in files)
   parameters, nonzero = _parameters(path, file)
-  return types.SizeRecord(
+  return measurements.SizeRecord(
     bytes=size_bytes,
     mib=size_bytes / MIB,
     gzip_bytes=sum(_gzip_bytes(child) for child in files),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tfcompress.core import types
+from tfcompress.core import measurements
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -19,7 +19,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   )
 
 
-def measurement(record: types.Measurement) -> str:
+def measurement(record: measurements.Measurement) -> str:
   """Returns one measurement, beside its baseline where it was scored."""
   score = record.score
   if score is None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tfcompress.core import records, types
+from tfcompress.core import measurements, records, types
 
 MODEL_FILE = 'model.tflite'
 METADATA_FILE = 'metadata.json'
@@ -19,13 +19,13 @@ METADATA_FILE = 'metadata.json'
 class Backend(Protocol):
   """An opened model with one image input."""
 
-  inputs: tuple[types.TensorInfo, ...]
-  outputs: tuple[types.TensorInfo, ...]
+  inputs: tuple[measurements.TensorInfo, ...]
+  outputs: tuple[measurements.TensorInfo, ...]
 
   def predict(self, batch: np.ndarray) -> np.ndarray:
     """Runs (B, S, S, 3) in the input's dtype to (B, C) in the output's."""
 
-  def info(self) -> types.RuntimeRecord:
+  def info(self) -> measurements.RuntimeRecord:
     """Returns what a record says of this runtime."""
 
   def close(self) -> None:
@@ -33,7 +33,9 @@ class Backend(Protocol):
 
 
 def encode(
-  images: np.ndarray, info: types.TensorInfo, scaling: types.Normalization
+  images: np.ndarray,
+  info: measurements.TensorInfo,
+  scaling: types.Normalization,
 ) -> np.ndarray:
   """Brings uint8 images to the values and dtype that an input expects.
 
@@ -57,7 +59,7 @@ def encode(
   return quantized.clip(limits.min, limits.max).astype(info.dtype)
 
 
-def decode(raw: np.ndarray, info: types.TensorInfo) -> np.ndarray:
+def decode(raw: np.ndarray, info: measurements.TensorInfo) -> np.ndarray:
   """Returns an output (B, C) as float32, dequantized where it is quantized."""
   raw = raw.reshape(len(raw), -1)
   if info.scale is None:

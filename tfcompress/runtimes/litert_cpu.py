@@ -5,7 +5,7 @@ import importlib.metadata
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from tfcompress.core import environment, types
+from tfcompress.core import environment, measurements
 
 _IDENTIFIER = b'TFL3'  # bytes 4 to 8 of every .tflite
 
@@ -45,9 +45,9 @@ class LiteRtCpu:
     self._interpreter.invoke()
     return self._interpreter.get_tensor(self._output)
 
-  def info(self) -> types.RuntimeRecord:
-    return types.RuntimeRecord(
-      name=types.Runtime.LITERT_CPU.value,
+  def info(self) -> measurements.RuntimeRecord:
+    return measurements.RuntimeRecord(
+      name=measurements.Runtime.LITERT_CPU.value,
       version=importlib.metadata.version('ai-edge-litert'),
       device=environment.cpu_name(),
       num_threads=self._num_threads,
@@ -58,12 +58,12 @@ class LiteRtCpu:
     del self._interpreter
 
 
-def _infos(details: list[dict]) -> tuple[types.TensorInfo, ...]:
+def _infos(details: list[dict]) -> tuple[measurements.TensorInfo, ...]:
   infos = []
   for detail in details:
     scale, zero_point = detail['quantization']
     infos.append(
-      types.TensorInfo(
+      measurements.TensorInfo(
         name=detail['name'],
         shape=tuple(int(size) for size in detail['shape']),
         dtype=np.dtype(detail['dtype']).name,

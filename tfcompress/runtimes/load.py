@@ -1,6 +1,6 @@
 """Opens a model file in a runtime; each runtime is imported when needed."""
 
-from tfcompress.core import keras_files, records, types
+from tfcompress.core import keras_files, measurements, records
 from tfcompress.runtimes import interface
 
 
@@ -21,19 +21,21 @@ def format_of(path: str) -> str:
   )
 
 
-def runtime_of(path: str, wanted: types.Runtime | None) -> types.Runtime:
+def runtime_of(
+  path: str, wanted: measurements.Runtime | None
+) -> measurements.Runtime:
   """Returns the runtime to open `path` in.
 
   Raises:
     ValueError: the wanted runtime does not open this format.
   """
   model_format = format_of(path)
-  if wanted is types.Runtime.NULL:
+  if wanted is measurements.Runtime.NULL:
     return wanted
   fitting = (
-    types.Runtime.LITERT_CPU
+    measurements.Runtime.LITERT_CPU
     if model_format == 'tflite'
-    else types.Runtime.TENSORFLOW
+    else measurements.Runtime.TENSORFLOW
   )
   if wanted not in (None, fitting):
     raise ValueError(
@@ -45,7 +47,7 @@ def runtime_of(path: str, wanted: types.Runtime | None) -> types.Runtime:
 
 def open_model(
   path: str,
-  runtime: types.Runtime | None = None,
+  runtime: measurements.Runtime | None = None,
   num_threads: int | None = None,
 ) -> interface.Backend:
   """Opens a model file or folder.
@@ -60,9 +62,9 @@ def open_model(
   """
   runtime = runtime_of(path, runtime)
   file = str(interface.file_of(path))
-  if runtime is types.Runtime.NULL:
+  if runtime is measurements.Runtime.NULL:
     from tfcompress.runtimes.null import Null as backend
-  elif runtime is types.Runtime.LITERT_CPU:
+  elif runtime is measurements.Runtime.LITERT_CPU:
     from tfcompress.runtimes.litert_cpu import LiteRtCpu as backend
   else:
     from tfcompress.runtimes.tensorflow import TensorFlow as backend

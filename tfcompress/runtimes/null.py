@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfcompress.core import types
+from tfcompress.core import measurements
 
 
 class Null:
@@ -11,14 +11,16 @@ class Null:
   def __init__(self, path: str, num_threads: int | None):
     del path
     self._num_threads = num_threads or 1
-    self.inputs = (types.TensorInfo('image', (1, 224, 224, 3), 'uint8'),)
-    self.outputs = (types.TensorInfo('output', (1, 100), 'float32'),)
+    self.inputs = (measurements.TensorInfo('image', (1, 224, 224, 3), 'uint8'),)
+    self.outputs = (measurements.TensorInfo('output', (1, 100), 'float32'),)
 
   def predict(self, batch: np.ndarray) -> np.ndarray:
     return np.zeros((len(batch), 100), np.float32)
 
-  def info(self) -> types.RuntimeRecord:
-    return types.RuntimeRecord('null', '1', 'none', self._num_threads, None)
+  def info(self) -> measurements.RuntimeRecord:
+    return measurements.RuntimeRecord(
+      'null', '1', 'none', self._num_threads, None
+    )
 
   def close(self) -> None:
     pass

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core import environment, errors, keras_files, types
+from tfcompress.core import environment, errors, keras_files, measurements
 
 _SIGNATURE = 'serving_default'
 
@@ -37,9 +37,9 @@ class TensorFlow:
   def predict(self, batch: np.ndarray) -> np.ndarray:
     return self._function(tf.constant(batch)).numpy()
 
-  def info(self) -> types.RuntimeRecord:
-    return types.RuntimeRecord(
-      name=types.Runtime.TENSORFLOW.value,
+  def info(self) -> measurements.RuntimeRecord:
+    return measurements.RuntimeRecord(
+      name=measurements.Runtime.TENSORFLOW.value,
       version=tf.__version__,
       device=environment.cpu_name(),
       num_threads=_threads(),
@@ -78,7 +78,7 @@ def _keras_model(path: str):
       f'{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, '
       'expected one image in and one vector out'
     )
-  info = lambda name, shape, dtype: types.TensorInfo(
+  info = lambda name, shape, dtype: measurements.TensorInfo(
     name, tuple(-1 if size is None else size for size in shape), dtype
   )
   function = tf.function(lambda batch: model(batch, training=False))
@@ -130,6 +130,6 @@ def _saved_model(path: str):
   )
 
 
-def _info(name: str, spec) -> types.TensorInfo:
+def _info(name: str, spec) -> measurements.TensorInfo:
   shape = tuple(-1 if size is None else size for size in spec.shape)
-  return types.TensorInfo(name, shape, spec.dtype.name)
+  return measurements.TensorInfo(name, shape, spec.dtype.name)

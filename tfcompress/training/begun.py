@@ -2,14 +2,14 @@
 
 import pathlib
 
-from tfcompress.core import records, types
+from tfcompress.core import configs, records, types
 
 _FILE = 'checkpoints/config.json'
 
 
 def write(
   folder: pathlib.Path,
-  config: types.TrainConfig,
+  config: configs.TrainConfig,
   parents: tuple[types.ParentRecord, ...],
 ) -> None:
   """Notes what is begun in `folder`, and from which files."""
@@ -20,7 +20,7 @@ def write(
     records.write_json(folder / _FILE, note)
 
 
-def require_same(folder: pathlib.Path, config: types.TrainConfig) -> None:
+def require_same(folder: pathlib.Path, config: configs.TrainConfig) -> None:
   """Raises ValueError if something else was begun in `folder`.
 
   That is another config, or the same one with parents that have changed since.

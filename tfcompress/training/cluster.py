@@ -9,17 +9,17 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.models import clusters, fake_quant, graph
 from tfcompress.training import constraints, trainee
 from tfcompress.training import job as job_lib
 
 _INITIAL = tfmot.clustering.keras.CentroidInitialization
 _CENTROIDS = {
-  types.Centroids.LINEAR: _INITIAL.LINEAR,
-  types.Centroids.RANDOM: _INITIAL.RANDOM,
-  types.Centroids.DENSITY: _INITIAL.DENSITY_BASED,
-  types.Centroids.KMEANS: _INITIAL.KMEANS_PLUS_PLUS,
+  configs.Centroids.LINEAR: _INITIAL.LINEAR,
+  configs.Centroids.RANDOM: _INITIAL.RANDOM,
+  configs.Centroids.DENSITY: _INITIAL.DENSITY_BASED,
+  configs.Centroids.KMEANS: _INITIAL.KMEANS_PLUS_PLUS,
 }
 
 
@@ -51,7 +51,7 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   return trainee.Trainee(network, tuple(constraints.preserving(kernels)))
 
 
-def clustered(kernel: np.ndarray, config: types.ClusterConfig) -> np.ndarray:
+def clustered(kernel: np.ndarray, config: configs.ClusterConfig) -> np.ndarray:
   """Returns a kernel of at most `config.clusters` values, its zeros kept."""
   result = np.zeros_like(kernel)
   weights = kernel[kernel != 0]
@@ -61,7 +61,7 @@ def clustered(kernel: np.ndarray, config: types.ClusterConfig) -> np.ndarray:
 
 
 def _nearest_centroids(
-  weights: np.ndarray, count: int, centroids: types.Centroids
+  weights: np.ndarray, count: int, centroids: configs.Centroids
 ) -> np.ndarray:
   """Each of the weights (N,) as the mean of the cluster TF-MOT puts it in."""
   if count == 1:  # TF-MOT wants two.

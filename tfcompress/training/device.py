@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfcompress.core import environment, types
+from tfcompress.core import configs, environment
 
 _FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability of Ampere
 
@@ -15,12 +15,12 @@ def name() -> str:
   return tf.config.experimental.get_device_details(gpus[0])['device_name']
 
 
-def dtype_policy(mixed_precision: types.MixedPrecision) -> str:
+def dtype_policy(mixed_precision: configs.MixedPrecision) -> str:
   """Returns the Keras policy, 'float32' or 'mixed_bfloat16'."""
-  if mixed_precision is types.MixedPrecision.AUTO:
+  if mixed_precision is configs.MixedPrecision.AUTO:
     mixed = _has_bfloat16()
   else:
-    mixed = mixed_precision is types.MixedPrecision.BFLOAT16
+    mixed = mixed_precision is configs.MixedPrecision.BFLOAT16
   return 'mixed_bfloat16' if mixed else 'float32'
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.training import learner, losses
 
 # From images (B, S, S, 3) to every teacher's logits (K, B, C) and its features.
@@ -23,7 +23,7 @@ class Distiller(learner.Learner):
     self,
     network: tf_keras.Model,
     teach: Teach,
-    config: types.DistillConfig,
+    config: configs.DistillConfig,
     label_smoothing: float = 0.0,
     after_step: Sequence[Callable[[], None]] = (),
   ):
@@ -75,7 +75,7 @@ class Distiller(learner.Learner):
 
   def _distillation(self, targets, logits, teacher_logits):
     config = self._config
-    if config.distill_loss is types.DistillLoss.KL:
+    if config.distill_loss is configs.DistillLoss.KL:
       return losses.distillation(logits, teacher_logits, config.temperature)
     return losses.decoupled_distillation(
       logits,

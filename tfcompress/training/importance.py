@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.models import channels as channels_lib
 from tfcompress.models import graph, heads
 from tfcompress.training import losses
@@ -22,7 +22,7 @@ Batches = Iterable[tuple[tf.Tensor, tf.Tensor]]
 def scores(
   model: tf_keras.Model,
   channels: channels_lib.Channels,
-  importance: types.Importance,
+  importance: configs.Importance,
   batches: Batches,
 ) -> np.ndarray:
   """Returns the score of every channel id, float64 (channels.count,).
@@ -36,23 +36,23 @@ def scores(
   Raises:
     ValueError: BatchNormalization's gamma is asked for and a group has none.
   """
-  if importance is types.Importance.TAYLOR:
+  if importance is configs.Importance.TAYLOR:
     return _taylor(model, channels, batches)
   of_layer = {
-    types.Importance.L1: l1,
-    types.Importance.L2: l2,
-    types.Importance.FPGM: fpgm,
-    types.Importance.BN_GAMMA: np.abs,
+    configs.Importance.L1: l1,
+    configs.Importance.L2: l2,
+    configs.Importance.FPGM: fpgm,
+    configs.Importance.BN_GAMMA: np.abs,
   }[importance]
   weights = 'kernel'
-  if importance is types.Importance.BN_GAMMA:
+  if importance is configs.Importance.BN_GAMMA:
     weights = 'gamma'
     _require_gammas(model, channels)
   total, count = np.zeros((2, channels.count))
   for layer in model.layers:
     if hasattr(layer, weights) and not graph.is_depthwise(layer):
       found = of_layer(getattr(layer, weights).numpy())
-      if importance is not types.Importance.BN_GAMMA:
+      if importance is not configs.Importance.BN_GAMMA:
         found = found / max(found.mean(), np.finfo(np.float64).tiny)
       ids = channels.outputs[layer.name]
       np.add.at(total, ids, found)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tf_keras
 
-from tfcompress.core import records, types
+from tfcompress.core import configs, records, types
 from tfcompress.data import sources
 from tfcompress.models import (
   custom,
@@ -37,7 +37,7 @@ class Job:
     int8_latency_ms: measures a model as an int8 file; for stage `slim`.
   """
 
-  config: types.TrainConfig
+  config: configs.TrainConfig
   source: sources.Source
   spec: types.ModelSpec
   model: tf_keras.Model
@@ -70,7 +70,7 @@ class Job:
 
 
 def prepare(
-  config: types.TrainConfig,
+  config: configs.TrainConfig,
   int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
 ) -> Job:
   """Opens everything that `config` names; writes nothing.
@@ -105,7 +105,7 @@ def prepare(
   )
 
 
-def _start(config: types.TrainConfig, source: sources.Source):
+def _start(config: configs.TrainConfig, source: sources.Source):
   """The model, its spec, the parents' records and the stages so far."""
   if config.parent:
     manifest = records.read_manifest(config.parent)
@@ -129,7 +129,7 @@ def _start(config: types.TrainConfig, source: sources.Source):
 
 
 def _open_own(
-  init: types.InitConfig, custom_objects: str
+  init: configs.InitConfig, custom_objects: str
 ) -> tuple[tf_keras.Model, types.ModelSpec]:
   """A user's own model, and a spec that says what is known of it."""
   model = outside.load(init.init_from, init.init_scaling, custom_objects)
@@ -150,7 +150,7 @@ def _record(role: str, path: str, file: str = '') -> types.ParentRecord:
 
 
 def _require_trainable(
-  config: types.TrainConfig, manifest: types.Manifest
+  config: configs.TrainConfig, manifest: types.Manifest
 ) -> None:
   """Raises ValueError if a parent cannot take the stage."""
   if manifest.quantized:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 from tfcompress.models import clusters, fake_quant, graph
 from tfcompress.training import (
   constraints,
@@ -56,7 +56,7 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
 def _pruned(
   network: tf_keras.Model,
   kernels: Mapping[str, tf.Variable],
-  config: types.TrainConfig,
+  config: configs.TrainConfig,
 ) -> set[str]:
   """Names of the layers to prune; says what the zeros will be worth."""
   granularity = masks.parse(config.prune.granularity)
@@ -103,7 +103,7 @@ class _GrowingMasks(_StandingMasks):
   def __init__(
     self,
     masked: Mapping[str, constraints.Constraint],
-    config: types.PruneConfig,
+    config: configs.PruneConfig,
     total_steps: int,
   ):
     super().__init__(masked)
@@ -132,7 +132,7 @@ class _GrowingMasks(_StandingMasks):
   def mask(self, sparsity: float) -> None:
     """Masks this share of the weights."""
     kernels = {name: c.kernel.numpy() for name, c in self._masked.items()}
-    if self._scope is types.PruningScope.GLOBAL:
+    if self._scope is configs.PruningScope.GLOBAL:
       found = masks.global_magnitude(kernels, sparsity, self._granularity)
     else:
       found = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import environment, records, types
+from tfcompress.core import configs, environment, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import clusters, fake_quant, graph, heads, io
 from tfcompress.training import (
@@ -48,7 +48,7 @@ STAGES = {
 
 
 def run(
-  config: types.TrainConfig,
+  config: configs.TrainConfig,
   flags_text: str,
   int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
 ) -> types.Manifest:

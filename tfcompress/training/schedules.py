@@ -4,7 +4,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import configs
 
 _MASK_UPDATES = 40  # how often masks are renewed between begin and end
 
@@ -26,7 +26,7 @@ class _FusedSGD(tf_keras.optimizers.SGD):
 
 
 def learning_rate(
-  config: types.OptimizerConfig, steps_per_epoch: int, epochs: int
+  config: configs.OptimizerConfig, steps_per_epoch: int, epochs: int
 ) -> tf_keras.optimizers.schedules.LearningRateSchedule:
   """Linear warm-up to the peak, then half a cosine to zero (Loshchilov 2017)."""
   total = steps_per_epoch * epochs
@@ -40,7 +40,7 @@ def learning_rate(
 
 
 def optimizer(
-  config: types.OptimizerConfig, steps_per_epoch: int, epochs: int
+  config: configs.OptimizerConfig, steps_per_epoch: int, epochs: int
 ) -> tf_keras.optimizers.Optimizer:
   """Returns the optimizer with its schedule, decaying kernels only."""
   common = {
@@ -49,7 +49,7 @@ def optimizer(
     'global_clipnorm': config.clip_norm or None,
     'jit_compile': False,  # XLA's CPU convolutions are ten times slower.
   }
-  if config.optimizer is types.Optimizer.ADAMW:
+  if config.optimizer is configs.Optimizer.ADAMW:
     result = tf_keras.optimizers.AdamW(**common)
   else:
     result = _FusedSGD(momentum=config.momentum, nesterov=True, **common)
@@ -58,7 +58,7 @@ def optimizer(
 
 
 def pruning(
-  config: types.PruneConfig, total_steps: int
+  config: configs.PruneConfig, total_steps: int
 ) -> tfmot.sparsity.keras.PruningSchedule:
   """Returns TF-MOT's schedule with begin and end in steps.
 
@@ -76,7 +76,7 @@ def pruning(
     )
   frequency = max(1, span // _MASK_UPDATES)
   end = begin + span // frequency * frequency
-  if config.schedule is types.PruningSchedule.CONSTANT:
+  if config.schedule is configs.PruningSchedule.CONSTANT:
     return tfmot.sparsity.keras.ConstantSparsity(
       config.target_sparsity, begin, end, frequency
     )

@@ -5,13 +5,13 @@ import math
 import pathlib
 from collections.abc import Iterator
 
-from tfcompress.core import types
+from tfcompress.core import configs
 
 _STEPS = 'steps'
 _GENERATIONS = 'generations'
 
 
-def expand(config: types.TrainConfig) -> Iterator[types.TrainConfig]:
+def expand(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
   """Yields the runs that make up a config, the one that ends it last.
 
   Those before it write into folders inside its own.
@@ -27,7 +27,7 @@ def expand(config: types.TrainConfig) -> Iterator[types.TrainConfig]:
     yield config
 
 
-def _slim_steps(config: types.TrainConfig) -> Iterator[types.TrainConfig]:
+def _slim_steps(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
   """Surgeries that each remove the same share of what is left."""
   steps = config.slim.slim_steps
   if config.epochs < steps:
@@ -52,7 +52,7 @@ def _slim_steps(config: types.TrainConfig) -> Iterator[types.TrainConfig]:
     yield one
 
 
-def _one_step(slim: types.SlimConfig, step: int) -> types.SlimConfig:
+def _one_step(slim: configs.SlimConfig, step: int) -> configs.SlimConfig:
   steps = slim.slim_steps
   ratio = slim.channel_ratio
   return dataclasses.replace(
@@ -74,7 +74,7 @@ def _root(target: str, steps: int) -> str:
   return f'{100 * math.pow(share, 1 / steps)!r}%'
 
 
-def _generations(config: types.TrainConfig) -> Iterator[types.TrainConfig]:
+def _generations(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
   """Students of one kind, each taught by the one before (Furlanello 2018)."""
   count = config.distill.generations
   teacher = config.distill.teacher
@@ -90,5 +90,5 @@ def _generations(config: types.TrainConfig) -> Iterator[types.TrainConfig]:
     teacher = (output_dir,)
 
 
-def _inside(config: types.TrainConfig, kind: str, index: int) -> str:
+def _inside(config: configs.TrainConfig, kind: str, index: int) -> str:
   return str(pathlib.Path(config.output_dir) / kind / str(index))

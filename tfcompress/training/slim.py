@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import records, types
+from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import channels as channels_lib
 from tfcompress.models import fake_quant, graph, surgery
@@ -31,12 +31,10 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
       matches no layer, or a budget that is out of reach.
   """
   channels = channels_lib.of(job.model)
-  plan = pathlib.Path(job.config.output_dir) / _PLAN
-  if plan.is_file():
-    kept = _read_plan(plan, channels)
-  else:
+  kept = _read_plan(job, channels)
+  if kept is None:
     kept = _choose(job, channels)
-    _write_plan(plan, channels, kept)
+    _write_plan(job, channels, kept)
   smaller = surgery.keep(job.model, channels, kept)
   _report(job.model, smaller, channels, kept)
   network = job.trainable(smaller)
@@ -61,14 +59,14 @@ def _choose(job: job_lib.Job, channels: channels_lib.Channels) -> np.ndarray:
   latency = lambda kept: job.int8_latency_ms(
     surgery.keep(job.model, channels, kept)
   )
-  if config.allocation is types.Allocation.LATENCY:
+  if config.allocation is configs.Allocation.LATENCY:
     scores = per_millisecond(scores, groups, channels.count, latency)
   choice = budget.Choice(
     groups,
     scores,
     channels.count,
     config.round_to,
-    config.allocation is types.Allocation.UNIFORM,
+    config.allocation is configs.Allocation.UNIFORM,
   )
   if config.channel_ratio is not None:
     return budget.at_ratio(choice, config.channel_ratio)
@@ -128,7 +126,7 @@ def per_millisecond(
 
 def _labelled(job: job_lib.Job):
   """Batches of training images and targets, in the evaluation transform."""
-  if job.config.slim.importance is not types.Importance.TAYLOR:
+  if job.config.slim.importance is not configs.Importance.TAYLOR:
     return ()
   images, labels = pipelines.evenly_drawn(
     job.source,
@@ -147,29 +145,38 @@ def _labelled(job: job_lib.Job):
 
 
 def _write_plan(
-  path: pathlib.Path, channels: channels_lib.Channels, kept: np.ndarray
+  job: job_lib.Job, channels: channels_lib.Channels, kept: np.ndarray
 ) -> None:
-  records.write_json(
-    path,
-    {
-      'kept': {
-        group.layers[0]: np.flatnonzero(
-          kept[channels.outputs[group.layers[0]]]
-        ).tolist()
-        for group in channels.groups
-      }
-    },
-  )
+  kept_of = {
+    group.layers[0]: np.flatnonzero(kept[channels.outputs[group.layers[0]]])
+    for group in channels.groups
+  }
+  plan = {
+    'of': _plan_of(job),
+    'kept': {name: found.tolist() for name, found in kept_of.items()},
+  }
+  records.write_json(pathlib.Path(job.config.output_dir) / _PLAN, plan)
 
 
 def _read_plan(
-  path: pathlib.Path, channels: channels_lib.Channels
-) -> np.ndarray:
+  job: job_lib.Job, channels: channels_lib.Channels
+) -> np.ndarray | None:
+  """The channels that the run chose when it began; None if it begins."""
+  path = pathlib.Path(job.config.output_dir) / _PLAN
+  plan = records.read_json(path) if path.is_file() else {}
+  if plan.get('of') != _plan_of(job):
+    return None
   kept = np.ones(channels.count, bool)
-  for layer, positions in records.read_json(path)['kept'].items():
+  for layer, positions in plan['kept'].items():
     ids = channels.outputs[layer]
     kept[np.delete(ids, positions)] = False
   return kept
+
+
+def _plan_of(job: job_lib.Job) -> object:
+  """What a plan was made for."""
+  config = job.config
+  return records.to_json([config.slim, config.exclude, job.parents])
 
 
 def _report(

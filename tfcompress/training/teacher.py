@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import keras_files, records, types
+from tfcompress.core import configs, keras_files, records, types
 from tfcompress.models import graph, heads, io
 from tfcompress.training import learner
 
@@ -53,7 +53,7 @@ def teach(
 
 
 def load(
-  config: types.DistillConfig, class_names: tuple[str, ...], policy: str
+  config: configs.DistillConfig, class_names: tuple[str, ...], policy: str
 ) -> tuple[Teacher, ...]:
   """Opens the teachers, frozen.
 

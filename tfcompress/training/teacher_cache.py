@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tfcompress.core import records, types
+from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.training import job as job_lib
 from tfcompress.training import teacher as teacher_lib
@@ -44,10 +44,10 @@ def folder() -> pathlib.Path:
   return pathlib.Path(cache).expanduser() / 'tfcompress' / 'teachers'
 
 
-def _one_view(config: types.TrainConfig) -> bool:
+def _one_view(config: configs.TrainConfig) -> bool:
   augment = config.augment
   return (
-    augment.crop is types.TrainTransform.NONE
+    augment.crop is configs.TrainTransform.NONE
     and not (augment.mixup_alpha or augment.cutmix_alpha)
     and not config.distill.attention  # Features are too large to keep.
   )
