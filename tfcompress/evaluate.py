@@ -209,6 +209,8 @@ def _oldest(parents: tuple[types.ParentRecord, ...]) -> str | None:
   """Follows unchanged artifacts to a teacher, or to the first parent."""
   for parent in sorted(parents, key=lambda p: p.role != 'teacher'):
     file = pathlib.Path(parent.path) / records.MODEL
+    if parent.role == 'init':  # A user's own file, no artifact.
+      continue
     if not (pathlib.Path(parent.path) / records.MANIFEST).is_file():
       print(f'{parent.role} {parent.path}: no artifact there')
     elif records.sha256(file) != parent.sha256:

@@ -79,3 +79,13 @@ def test_a_missing_artifact_is_named(tmp_path):
 def test_specs_are_frozen():
   with pytest.raises(dataclasses.FrozenInstanceError):
     types.ModelSpec().depth = 34
+
+
+def test_a_manifest_of_before_a_field_was_added_still_reads(baseline, tmp_path):
+  content = records.read_json(f'{baseline}/manifest.json')
+  for name in ('clusters', 'parameters', 'macs', 'quantized'):
+    del content[name]
+  records.write_json(tmp_path / 'manifest.json', content)
+  manifest = records.read_manifest(tmp_path)
+  assert manifest.clusters == {}
+  assert manifest.quantized is False

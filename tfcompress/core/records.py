@@ -49,7 +49,7 @@ def from_json(kind: type, value: object):
     missing = {
       field.name
       for field in dataclasses.fields(kind)
-      if field.default is dataclasses.MISSING
+      if field.default is field.default_factory is dataclasses.MISSING
     }.difference(value)
     if missing:
       raise ValueError(f'{kind.__name__} without {", ".join(sorted(missing))}')
