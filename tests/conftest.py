@@ -12,10 +12,23 @@ import pytest
 
 from tfcompress.core import configs, types
 
+# Modules whose own fixtures cost more than running beside others saves.
+TOGETHER = {'fake_quant_test', 'own_model_test', 'preserved_test'}
 CLASSES = ('blue', 'green', 'red')
 TINY_SPEC = types.ModelSpec(
   depth=18, width_multiplier=0.125, input_size=48, internal_size=32
 )
+
+
+def pytest_collection_modifyitems(items):
+  """Keeps what shares a costly fixture in one process."""
+  for item in items:
+    group = item.module.__name__.rpartition('.')[2]
+    if 'exported' in item.fixturenames:
+      group = 'exported'
+    elif group not in TOGETHER:
+      continue
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 def write_folder(root: pathlib.Path, train: int = 12, validation: int = 4):

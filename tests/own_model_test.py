@@ -1,16 +1,16 @@
-"""A user's Keras 3 model in, an int8 `.tflite` out, by the real commands."""
+"""A user's Keras 3 model in, an int8 `.tflite` out."""
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests import conftest
+from tfcompress.conversion import run as conversion_run
+from tfcompress.core import configs, measurements, types
+from tfcompress.measurement import accuracy, process
 from tfcompress.runtimes import load
+from tfcompress.training import run as training_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 SIZE = 32
@@ -69,17 +69,16 @@ def keras_3_resnet18():
   return keras.Model(image, layers.Dense(3, activation='softmax')(x))
 
 
-def run(command: str, *arguments: str) -> str:
-  environment = os.environ | {'PYTHONPATH': str(ROOT)}
-  result = subprocess.run(
-    [sys.executable, '-m', f'tfcompress.{command}', *arguments],
-    capture_output=True,
-    text=True,
-    env=environment,
-    check=False,
+def top1(path: str, data: pathlib.Path) -> float:
+  """Top-1 in percent of a file on the validation images."""
+  config = measurements.MeasureConfig(
+    path,
+    data=types.DataSpec(f'folder:{data}'),
+    input_scaling=types.Normalization.RAW,
   )
-  assert result.returncode == 0, result.stderr
-  return result.stdout
+  found, _ = accuracy.measure(config)
+  assert found.num_examples == 200
+  return found.top1_percent
 
 
 @pytest.fixture(scope='module')
@@ -100,26 +99,29 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path, float]:
   return data, folder / 'own.keras', 100 * float((found == labels).mean())
 
 
-@pytest.mark.parametrize('stage', ['baseline', 'qat'])
+@pytest.mark.parametrize('stage', [types.Stage.BASELINE, types.Stage.QAT])
 def test_an_int8_file_has_the_top1_of_keras_3(stage, trained, tmp_path):
   data, model, expected = trained
   assert 60 < expected < 99  # Neither chance nor a game.
   artifact, export = f'{tmp_path}/artifact', f'{tmp_path}/exported'
-  run(
-    'train', f'--stage={stage}', f'--init_from={model}', '--epochs=0',
-    '--init_scaling=unit', f'--dataset=folder:{data}', f'--output_dir={artifact}',
-    '--batch_size=20',
-  )  # fmt: skip
-  run('export', f'--artifact={artifact}', f'--output_dir={export}')
-  record = tmp_path / 'record.json'
-  for path in (artifact, export):
-    run(
-      'evaluate', f'--model={path}', '--parts=accuracy',
-      f'--output_file={record}',
-    )  # fmt: skip
-    accuracy = json.loads(record.read_text())['accuracy']
-    assert accuracy['num_examples'] == 200
-    assert accuracy['top1_percent'] == pytest.approx(expected, abs=1.0)
+  training_run.run(
+    configs.TrainConfig(
+      stage=stage,
+      output_dir=artifact,
+      init=configs.InitConfig(str(model), types.Normalization.UNIT),
+      model=None,
+      data=types.DataSpec(f'folder:{data}'),
+      batch_size=20,
+      epochs=0,
+    ),
+    '',
+  )
+  conversion_run.run(types.ExportConfig(artifact, export))
+  assert top1(export, data) == pytest.approx(expected, abs=1.0)
+  if stage is types.Stage.QAT:
+    # In a process that has not made such layers itself.
+    found = process.in_fresh_process(top1, artifact, data)
+    assert found == pytest.approx(expected, abs=1.0)
   backend = load.open_model(export)
   (image,) = backend.inputs
   assert (image.dtype, image.scale, image.zero_point) == ('uint8', 1.0, 0)
