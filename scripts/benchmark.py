@@ -187,7 +187,7 @@ def cached() -> None:
 
 def prune() -> None:
   """A step under masks over the plain step of the same network."""
-  from tfcompress.models import fake_quant, heads, resnet
+  from tfcompress.models import graph, heads, resnet
   from tfcompress.training import constraints, device, learner
 
   policy = device.dtype_policy(configs.MixedPrecision.AUTO)
@@ -199,7 +199,7 @@ def prune() -> None:
       constraints.Constraint(
         kernel, mask=np.random.RandomState(0).rand(*kernel.shape) < 0.5
       ).apply
-      for kernel in fake_quant.kernels(network).values()
+      for kernel in graph.kernels(network).values()
     ]
     model = learner.Learner(
       heads.with_logits(network), after_step=after if masked else ()

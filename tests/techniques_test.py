@@ -72,6 +72,7 @@ TECHNIQUES = {
   ],
   'cluster': [cluster(8)],
   'cluster pruned': [prune(target_sparsity=0.5), cluster(8)],
+  'prune 2:4 clustered': [cluster(8), prune(granularity='2:4')],
   'qat': [QAT],
   'qat taught': [QAT | taught(types.Stage.QAT)],
   'qat pruned': [prune(target_sparsity=0.5), QAT],
@@ -89,9 +90,7 @@ TECHNIQUES = {
     QAT,
   ],
   'kd dkd': [taught(distill_loss=configs.DistillLoss.DKD)],
-  'kd attention': [
-    taught(attention=('joined', 'stem_relu:joined'), attention_weight=10.0)
-  ],
+  'kd attention': [taught(attention=('joined', 'stem_relu:joined'))],
 }
 
 

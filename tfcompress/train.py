@@ -234,6 +234,12 @@ def _check_combinations() -> None:
     _check_distill()
   if FLAGS.mixup_alpha and FLAGS.cutmix_alpha:
     raise ValueError('--mixup_alpha and --cutmix_alpha: give one of them')
+  kept = FLAGS.keep_epoch
+  if kept is not None and (kept > FLAGS.epochs or FLAGS.slim_steps > 1):
+    raise ValueError(
+      f'--keep_epoch={kept} must be one of the {FLAGS.epochs} epochs of a '
+      'training in one go'
+    )
   if FLAGS.epochs and FLAGS.warmup_epochs >= FLAGS.epochs:
     raise ValueError(
       f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
@@ -310,8 +316,22 @@ def _check_prune() -> None:
       f'--{wrong[0]} contradicts --granularity={FLAGS.granularity}, which '
       'says how many zeros each layer has'
     )
-  if FLAGS.rewind_epoch is not None and not FLAGS.parent:
+  if FLAGS.schedule is configs.PruningSchedule.CONSTANT and cli_flags.given(
+    'initial_sparsity'
+  ):
+    raise ValueError('--initial_sparsity contradicts --schedule=constant')
+  if FLAGS.rewind_epoch is not None:
+    _check_rewind()
+
+
+def _check_rewind() -> None:
+  if not FLAGS.parent:
     raise ValueError('--rewind_epoch needs --parent, which kept that epoch')
+  schedule = ('schedule', 'initial_sparsity', 'prune_begin', 'prune_end')
+  if wrong := cli_flags.given(*schedule):
+    raise ValueError(
+      f'--{wrong[0]} contradicts --rewind_epoch, which masks at once'
+    )
 
 
 def _check_distill() -> None:
@@ -339,7 +359,7 @@ def _same(first: str, second: str) -> bool:
   return pathlib.Path(first).resolve() == pathlib.Path(second).resolve()
 
 
-def _train_first(role: str, artifact: str) -> None:
+def _train_first(role: str, artifact: str, *more: str) -> None:
   """Trains an artifact that does not exist, if a flagfile has its name."""
   path = pathlib.Path(artifact)
   if path.is_file() or (path / records.MANIFEST).is_file():
@@ -359,6 +379,7 @@ def _train_first(role: str, artifact: str) -> None:
     sys.executable, '-m', 'tfcompress.train', f'--flagfile={flagfile}',
     f'--output_dir={artifact}', f'--dataset={FLAGS.dataset}',
     f'--data_dir={FLAGS.data_dir}', f'--transform={FLAGS.transform.value}',
+    *more,
   ]  # fmt: skip
   if FLAGS.skip_corrupt_images:
     command.append('--skip_corrupt_images')
@@ -372,7 +393,9 @@ def _train() -> None:
   config = _config()
   flags_text = cli_flags.as_flagfile()  # Before libraries add flags of theirs.
   if config.parent:
-    _train_first('parent', config.parent)
+    rewind = config.prune and config.prune.rewind_epoch
+    more = [] if rewind is None else [f'--keep_epoch={rewind}']
+    _train_first('parent', config.parent, *more)
   for teacher in config.distill.teacher if config.distill else ():
     _train_first('teacher', teacher)
   from tfcompress.conversion import latency

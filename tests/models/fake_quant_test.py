@@ -9,7 +9,7 @@ import tf_keras
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.core import quantized_layers, types
-from tfcompress.models import fake_quant, heads, resnet
+from tfcompress.models import fake_quant, graph, heads, resnet
 
 layers = tf_keras.layers
 
@@ -42,7 +42,7 @@ class Masks(tf_keras.callbacks.Callback):
 
   def __init__(self, network: tf_keras.Model):
     super().__init__()
-    kernels = fake_quant.kernels(network).values()
+    kernels = graph.kernels(network).values()
     self.masks = [(k, np.abs(k) > np.median(np.abs(k))) for k in kernels]
     self.on_train_batch_end(0)
 
@@ -154,7 +154,7 @@ def test_weights_in_the_file_by_hand(network, file):
     if len(detail['quantization_parameters']['scales']) > 1
     and detail['dtype'] == np.int8
   }
-  for name, kernel in fake_quant.kernels(network).items():
+  for name, kernel in graph.kernels(network).items():
     rows = kernel.numpy().reshape(-1, kernel.shape[-1])
     scale = np.abs(rows).max(axis=0) / 127
     gain = np.ones_like(scale)
@@ -204,9 +204,9 @@ def test_names_and_weights_are_those_of_the_float_model(plain):
   network = fake_quant.quantized(plain)
   assert not fake_quant.is_quantized(plain)
   assert fake_quant.is_quantized(network)
-  kernels = fake_quant.kernels(network)
+  kernels = graph.kernels(network)
   assert len(kernels) == 21
-  assert list(kernels) == list(fake_quant.kernels(plain))
+  assert list(kernels) == list(graph.kernels(plain))
   for layer in plain.layers:
     copies = network.get_layer(layer.name).get_weights()
     for weight, copy in zip(layer.get_weights(), copies, strict=True):
@@ -334,7 +334,7 @@ def test_gradients_pass_what_is_rounded_and_stop_at_what_is_clipped():
   pixels = np.array([200, 7, 0], np.float32).reshape(1, 1, 1, 3)
   with tf.GradientTape() as tape:
     total = tf.reduce_sum(network(pixels))  # 200 passes, 402 is clipped
-  gradient = tape.gradient(total, fake_quant.kernels(network)['conv'])
+  gradient = tape.gradient(total, graph.kernels(network)['conv'])
   np.testing.assert_array_equal(gradient[0, 0], [[200, 0], [7, 0], [0, 0]])
 
 
@@ -352,7 +352,7 @@ def test_a_step_changes_kernels_and_statistics(plain):
     for weight in network.weights
     if (weight.numpy() != before[weight.name]).any()
   }
-  for name in fake_quant.kernels(network):
+  for name in graph.kernels(network):
     assert f'{name}/kernel:0' in changed
     if name != 'logits':
       assert f'{name}_bn/moving_mean:0' in changed
@@ -399,7 +399,7 @@ def test_a_mobile_network_goes_through():
     model(pixels, training=True)
   network = fake_quant.quantized(model)
   fake_quant.calibrate(network, [pixels])
-  depthwise = fake_quant.kernels(network)['depthwise']
+  depthwise = graph.kernels(network)['depthwise']
   assert depthwise is network.get_layer('depthwise').depthwise_kernel
   file = opened(convert(network))
   assert dtypes(file) == {'int8', 'uint8', 'int32'}

@@ -133,14 +133,9 @@ def test_the_smaller_network_is_the_one_its_spec_builds(depth):
   model = with_random_weights(resnet_of(depth))
   channels = channels_lib.of(model)
   smaller = surgery.keep(model, channels, without(channels, 0.3))
-  kernels = {
-    layer.name: layer.kernel
-    for layer in smaller.layers
-    if hasattr(layer, 'kernel')
-  }
   spec = types.ModelSpec(
     depth=depth,
-    channels=graph.channels(kernels),
+    channels=graph.channels(smaller),
     input_size=32,
     num_classes=5,
   )
@@ -274,3 +269,31 @@ def test_30_percent_of_a_resnet_18_by_hand():
   smaller = surgery.keep(model, channels, kept)
   assert (graph.trainable_parameters(smaller), graph.macs(smaller)) == left
   assert left == (5_508_790, 916_939_284)
+
+
+def test_a_rescaling_of_each_channel_keeps_its_channels():
+  image = layers.Input((8, 8, 3))
+  x = layers.Conv2D(5, 3, name='scaled')(image)
+  x = layers.Rescaling([1.0, 2.0, 3.0, 4.0, 5.0], name='constants')(x)
+  x = layers.Conv2D(6, 3, name='free')(x)
+  x = layers.GlobalAveragePooling2D()(x)
+  model = tf_keras.Model(image, layers.Dense(2)(x))
+  groups = channels_lib.of(model).groups
+  assert [group.layers for group in groups] == [('free',)]
+
+
+def test_squeeze_and_excite_by_a_reshape():
+  image = layers.Input((8, 8, 3))
+  x = layers.Conv2D(8, 3, name='conv')(image)
+  y = layers.GlobalAveragePooling2D()(x)
+  y = layers.Reshape((1, 1, 8), name='reshape')(y)
+  y = layers.Conv2D(4, 1, activation='relu', name='squeeze')(y)
+  y = layers.Conv2D(8, 1, activation='sigmoid', name='excite')(y)
+  x = layers.Multiply()([x, y])
+  x = layers.GlobalAveragePooling2D()(x)
+  model = with_random_weights(tf_keras.Model(image, layers.Dense(2)(x)))
+  channels = channels_lib.of(model)
+  groups = {group.layers for group in channels.groups}
+  assert groups == {('conv', 'excite'), ('squeeze',)}
+  smaller = surgery.keep(model, channels, without(channels, 0.5))
+  assert smaller.get_layer('reshape').output_shape == (None, 1, 1, 4)

@@ -1,5 +1,7 @@
 """From a budget to a choice of channels, counted by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,10 +49,34 @@ def test_a_group_is_not_left_without_channels():
 def test_a_ranking_takes_from_all_groups_but_leaves_a_quarter():
   scores = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0.5] + [0.1] * 10
   some = choice(10, 10, uniform=False, scores=scores)
-  # 14 may go, 7 of each group; half of them are the seven of the second.
-  assert counts(some, budget.at_ratio(some, 0.5)) == [10, 3]
-  assert counts(some, budget.at_ratio(some, 0.99)) == [4, 3]
-  assert counts(some, some.kept(1.0)) == [3, 3]
+  # Half of 20 go: the 7 of the second that may, then the least of the first.
+  assert counts(some, budget.at_ratio(some, 0.5)) == [7, 3]
+  assert some.highest == pytest.approx(0.7)
+  assert counts(some, some.kept(0.7)) == [3, 3]
+  with pytest.raises(
+    ValueError, match=r'1 channel or 25% .* at most 0.700 can'
+  ):
+    budget.at_ratio(some, 0.71)
+
+
+def test_equally_important_channels_go_one_by_one():
+  some = choice(10, 10, uniform=False, scores=[1.0] * 20)
+  assert sum(counts(some, budget.at_ratio(some, 0.1))) == 18
+
+
+def test_nothing_goes_at_level_0_whatever_the_multiple():
+  some = choice(10, 20, 45, round_to=8)
+  assert some.kept(0.0).all()
+
+
+def test_a_ratio_of_the_whole_is_reached_from_anywhere_on_the_way():
+  """64 channels to 0.7 of them in five steps, as in one."""
+  left = [64, 512]
+  for step in range(1, 6):
+    some = dataclasses.replace(choice(*left, round_to=8), whole=[64, 512])
+    left = counts(some, budget.at_ratio(some, 1 - 0.7 ** (step / 5)))
+  one = choice(64, 512, round_to=8)
+  assert left == counts(one, budget.at_ratio(one, 0.3)) == [48, 360]
 
 
 def test_the_largest_choice_within_a_target():

@@ -70,3 +70,52 @@ def test_kmeans_comes_close_to_the_kernel():
   got = cluster.clustered(kernel, configs.ClusterConfig(16))
   error = np.square(got - kernel).sum() / np.square(kernel).sum()
   assert 0.0093 < error < 0.012
+
+
+def test_clusters_do_not_drift_by_rounding():
+  """Many small steps of thousands of members: each must count."""
+  rng = np.random.RandomState(0)
+  values = np.linspace(-0.2, 0.2, 16).astype(np.float32)
+  kernel = tf.Variable(values[rng.randint(0, 16, (3, 3, 256, 256))])
+  (constraint,) = constraints.preserving({'conv': kernel})
+  constraint.apply()
+  np.testing.assert_array_equal(np.unique(kernel), values)
+  for _ in range(50):
+    kernel.assign_add(tf.fill(kernel.shape, 2e-6))
+    constraint.apply()
+  np.testing.assert_allclose(np.unique(kernel), values + 1e-4, atol=2e-6)
+
+
+def test_masked_members_do_not_pull_their_cluster_to_zero():
+  rng = np.random.RandomState(0)
+  values = np.array([-0.3, -0.1, 0.1, 0.3], np.float32)
+  kernel = tf.Variable(values[rng.randint(0, 4, (3, 3, 8, 8))])
+  mask = rng.rand(3, 3, 8, 8) < 0.5
+  constraint = constraints.Constraint(
+    kernel, np.ones(mask.shape, bool), clusters.members(kernel.numpy())
+  )
+  constraint.set_mask(mask)
+  before = kernel.numpy()
+  for _ in range(20):
+    constraint.apply()
+  np.testing.assert_array_equal(kernel, before)
+  assert set(np.unique(kernel)) == {0, *values}
+
+
+def test_a_kernel_that_begins_as_zeros_is_free():
+  zeros = tf.Variable(tf.zeros((8, 4)))
+  assert constraints.preserving({'head': zeros}) == []
+
+
+def test_the_few_weights_that_pruning_leaves_are_no_clusters():
+  kernel = np.zeros((3, 3, 16, 16), np.float32)
+  kernel.flat[:100] = np.random.RandomState(0).randn(100)
+  assert clusters.counts({'conv': kernel}) == {}
+
+
+@pytest.mark.parametrize('nonzero', [0, 1, 3])
+def test_clustering_what_has_fewer_values_changes_nothing(nonzero):
+  kernel = np.zeros((3, 3, 4, 4), np.float32)
+  kernel.flat[:nonzero] = np.arange(1, nonzero + 1)
+  got = cluster.clustered(kernel, configs.ClusterConfig(16))
+  np.testing.assert_array_equal(got, kernel)

@@ -79,6 +79,21 @@ def test_gamma_needs_a_batch_normalization():
     )
 
 
+def test_a_normalization_without_gamma_is_no_gate():
+  image = layers.Input((8, 8, 3))
+  x = layers.Conv2D(4, 3, name='conv')(image)
+  x = layers.BatchNormalization(scale=False)(x)
+  x = layers.GlobalAveragePooling2D()(x)
+  model = tf_keras.Model(image, layers.Softmax()(layers.Dense(2)(x)))
+  channels = channels_lib.of(model)
+  with pytest.raises(ValueError, match='the channels of conv have no batch'):
+    importance.scores(model, channels, configs.Importance.BN_GAMMA, ())
+  images = tf.constant(np.random.RandomState(0).rand(4, 8, 8, 3), tf.float32)
+  batches = [(images, tf.one_hot([0, 1, 0, 1], 2))]
+  found = importance.scores(model, channels, configs.Importance.TAYLOR, batches)
+  assert (found[channels.groups[0].ids] > 0).all()
+
+
 def test_taylor_is_the_change_of_the_loss_to_first_order():
   """A gate of 1 - e on a channel's writers changes the loss by e sqrt(score)."""
   model = network()

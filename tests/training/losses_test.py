@@ -94,11 +94,11 @@ def attention_vectors(features: np.ndarray) -> np.ndarray:
 
 
 def test_attention_transfer_against_numpy():
-  """Zagoruyko 2017, equation 2: the distance of normalized maps."""
+  """Zagoruyko 2017, equation 2: the difference of normalized maps."""
   student = RNG.randn(3, 4, 4, 7).astype(np.float32)
   teacher = RNG.randn(3, 4, 4, 2).astype(np.float32)
   difference = attention_vectors(student) - attention_vectors(teacher)
-  expected = np.linalg.norm(difference, axis=-1).mean()
+  expected = np.square(difference).mean()
   got = losses.attention_transfer(student, teacher)
   np.testing.assert_allclose(got, expected, rtol=1e-5)
 
@@ -108,7 +108,7 @@ def test_attention_of_equals_is_zero_with_a_gradient():
   with tf.GradientTape() as tape:
     tape.watch(features)
     loss = losses.attention_transfer(features, tf.identity(features) * 3)
-  assert float(loss) < 1e-5
+  assert float(loss) < 1e-10
   assert np.isfinite(tape.gradient(loss, features)).all()
 
 
@@ -117,10 +117,9 @@ def test_attention_maps_of_two_sizes_meet_at_the_smaller():
   teacher[:, :4] = 2
   student = np.ones((1, 4, 4, 5), np.float32)
   student[:, :2] = 2
-  got = losses.attention_transfer(student, teacher)
-  assert float(got) < 0.2  # Only the edge between the halves is blurred.
-  upside_down = losses.attention_transfer(student[:, ::-1], teacher)
-  assert float(upside_down) > 0.5
+  near = float(losses.attention_transfer(student, teacher))
+  far = float(losses.attention_transfer(student[:, ::-1], teacher))
+  assert near < 0.1 * far  # Only the edge between the halves is blurred.
 
 
 def test_several_teachers_are_the_mean_of_their_softened_probabilities():

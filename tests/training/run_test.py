@@ -285,8 +285,12 @@ def test_golden_numbers_of_a_training():
   spec = dataclasses.replace(conftest.TINY_SPEC, input_size=32, num_classes=3)
   model = heads.with_logits(resnet.build(spec))
   images = np.random.RandomState(0).rand(4, 32, 32, 3) * 255
+  undecayed = [w for w in model.trainable_weights if 'kernel' not in w.name]
   optimizer = schedules.optimizer(
-    configs.OptimizerConfig(learning_rate=0.1, warmup_epochs=0), 10, 1
+    configs.OptimizerConfig(learning_rate=0.1, warmup_epochs=0),
+    10,
+    1,
+    undecayed,
   )
   model.compile(optimizer, losses.cross_entropy)
   targets = np.eye(3)[[0, 1, 2, 0]].astype(np.float32)
@@ -458,3 +462,33 @@ def test_nothing_follows_qat(config, baseline, tmp_path):
     if one.parent:
       with pytest.raises(ValueError, match=f'stage={stage.value} after qat is'):
         run.run(one, '')
+  init = configs.InitConfig(f'{qat.output_dir}/model.keras')
+  with pytest.raises(ValueError, match='a network that went through qat'):
+    run.run(dataclasses.replace(config, init=init, model=None), '')
+
+
+def test_a_wrong_name_does_not_claim_the_folder(config, baseline):
+  """What is refused before training begins may be corrected and run."""
+  config = dataclasses.replace(
+    as_stage(config, types.Stage.KD, baseline), epochs=1
+  )
+  distill = dataclasses.replace(
+    config.distill, attention=('stem_rel:stem_relu',)
+  )
+  with pytest.raises(ValueError, match='--attention, the student: no feature'):
+    run.run(dataclasses.replace(config, distill=distill), '')
+  distill = dataclasses.replace(config.distill, attention=('stem_relu',))
+  run.run(dataclasses.replace(config, distill=distill), '')
+
+
+def test_an_image_that_does_not_decode_is_named_in_calibration(
+  config, baseline, tmp_path
+):
+  root = conftest.write_folder(tmp_path / 'images')
+  (root / 'train' / 'red' / '2.JPEG').write_bytes(b'no image')
+  config = dataclasses.replace(
+    as_stage(config, types.Stage.QAT, baseline),
+    data=types.DataSpec(dataset=f'folder:{root}'),
+  )
+  with pytest.raises(ValueError, match='train/red/2.JPEG: the image cannot'):
+    run.run(config, '')

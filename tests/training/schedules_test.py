@@ -59,9 +59,9 @@ def test_only_kernels_decay():
   config = configs.OptimizerConfig(
     learning_rate=0.5, warmup_epochs=0, weight_decay=0.1, clip_norm=0
   )
-  optimizer = schedules.optimizer(config, steps_per_epoch=10, epochs=10)
-  kernel = tf.Variable([2.0], name='conv/kernel')
+  kernel = tf.Variable([2.0], name='beta_conv/kernel')
   gamma = tf.Variable([2.0], name='conv_bn/gamma')
+  optimizer = schedules.optimizer(config, 10, 10, undecayed=[gamma])
   optimizer.build([kernel, gamma])
   zero = tf.constant([0.0])
   optimizer.apply_gradients([(zero, kernel), (zero, gamma)])

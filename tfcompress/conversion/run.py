@@ -9,7 +9,7 @@ import tf_keras
 from tfcompress.conversion import metadata, parity, preserved, tflite, variants
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
-from tfcompress.models import custom, fake_quant, io
+from tfcompress.models import custom, graph, io
 from tfcompress.runtimes import interface
 
 _ARCHITECTURE = 'architecture.json'
@@ -77,7 +77,7 @@ def _check(
     path = str(pathlib.Path(scratch) / interface.MODEL_FILE)
     records.write_bytes(path, content)
     parity.require_interface(path, manifest.model)
-    kernels = fake_quant.kernels(model)
+    kernels = graph.kernels(model)
     kept = preserved.check({n: k.numpy() for n, k in kernels.items()}, path)
     result = parity.measure(model, path, *held_out)
   parity.require(result, config)

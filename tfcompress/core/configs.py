@@ -104,6 +104,8 @@ class SlimConfig:
     slim_steps: surgeries, with an equal share of the epochs after each.
     progress: how far to go towards a target that is a number, on a logarithmic
       scale; below 1 in all but the last of several steps.
+    first_plan: what the first of several steps wrote down of the channels that
+      it found; `channel_ratio` is a share of them.
   """
 
   channel_ratio: float | None = None
@@ -115,6 +117,7 @@ class SlimConfig:
   round_to: int = 1
   slim_steps: int = 1
   progress: float = 1.0
+  first_plan: str = ''
 
 
 class PruningSchedule(enum.Enum):
@@ -199,7 +202,7 @@ class DistillConfig:
     nckd_weight: of DKD's term of the other classes.
     attention: layers whose attention maps the student learns (Zagoruyko 2017),
       each NAME or STUDENT:TEACHER.
-    attention_weight: of that term.
+    attention_weight: beta of that term, which counts by its half.
     generations: born-again: students one after another, each the next one's
       teacher (Furlanello 2018).
   """

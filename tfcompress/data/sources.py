@@ -230,8 +230,14 @@ def _load_tfds(spec: types.DataSpec) -> Source:
     shuffle_buffer=_SHUFFLED_IMAGES,
     read=tf.identity,
     describe=lambda split, index: f'{spec.dataset} {split.value} [{index}]',
-    identity=lambda: f'{builder.info.full_name} {splits[types.Split.TRAIN]}',
+    identity=lambda: _tfds_identity(builder, splits[types.Split.TRAIN]),
   )
+
+
+def _tfds_identity(builder, split: str) -> str:
+  """A prepared split: where it lies, and how much of it in each file."""
+  info = builder.info.splits[split]
+  return f'{builder.data_path} {split} {info.num_bytes} {info.shard_lengths}'
 
 
 def _builder(spec: types.DataSpec):

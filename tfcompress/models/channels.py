@@ -20,7 +20,9 @@ _PASSING = {
   'Softmax', 'SpatialDropout2D', 'UpSampling2D', 'ZeroPadding2D',
 }  # fmt: skip
 _JOINING = {'Add', 'Average', 'Maximum', 'Multiply', 'Subtract'}
-_OTHERS = {'Concatenate', 'Conv2D', 'Dense', 'DepthwiseConv2D', 'Flatten'}
+_OTHERS = {
+  'Concatenate', 'Conv2D', 'Dense', 'DepthwiseConv2D', 'Flatten', 'Reshape',
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,7 @@ def of(model: tf_keras.Model) -> Channels:
     inputs[name] = arriving[0] if arriving else np.empty(0, np.int64)
   inputs = {name: ids.joined(array) for name, array in inputs.items()}
   outputs = {name: ids.joined(array) for name, array in outputs.items()}
-  fixed = {id_ for array in _ends(model, outputs) for id_ in array}
+  fixed = {id_ for array in _fixed(model, outputs) for id_ in array}
   return Channels(inputs, outputs, _groups(model, outputs, fixed), ids.count)
 
 
@@ -126,7 +128,7 @@ def _through(layer, arriving: list[np.ndarray], ids: _Ids) -> np.ndarray:
     for array in arriving[1:]:
       ids.join(arriving[0], array)
     return arriving[0]
-  if kind in _PASSING:
+  if kind in _PASSING or (kind == 'Reshape' and _keeps_channels(layer)):
     return arriving[0]
   raise ValueError(
     f'layer {layer.name} ({kind}): channels cannot be followed through it; '
@@ -136,10 +138,18 @@ def _through(layer, arriving: list[np.ndarray], ids: _Ids) -> np.ndarray:
   )
 
 
-def _ends(model, outputs: dict[str, np.ndarray]):
-  """Yields the ids of the image and of the classes."""
+def _keeps_channels(layer) -> bool:
+  """Whether a Reshape leaves the last axis as it is, such as to (1, 1, C)."""
+  return layer.input_shape[-1] == layer.output_shape[-1]
+
+
+def _fixed(model, outputs: dict[str, np.ndarray]):
+  """Yields the ids of the image, the classes and what has constants each."""
   for name in (*model.input_names, *model.output_names):
     yield outputs[name]
+  for layer in model.layers:
+    if type(layer).__name__ == 'Rescaling' and np.ndim(layer.scale):
+      yield outputs[layer.name]
 
 
 def _groups(model, outputs, fixed: set[int]) -> tuple[Group, ...]:

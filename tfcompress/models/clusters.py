@@ -12,12 +12,14 @@ def members(kernel: np.ndarray) -> np.ndarray | None:
   """Returns the cluster of each weight, or None if a kernel has no clusters.
 
   A kernel is clustered if it has at most 256 distinct values, and four weights
-  or more for each. Clusters are numbered from 0 in the order of their values.
+  or more for each that is not zero: the few weights that heavy pruning leaves
+  are no clusters. Clusters are numbered from 0 in the order of their values.
   """
   if len(np.unique(kernel.reshape(-1)[: 4 * _MOST])) > _MOST:
     return None  # The usual case, without sorting millions of weights.
   distinct, found = np.unique(kernel, return_inverse=True)
-  if len(distinct) > min(_MOST, most(kernel.size)):
+  nonzero = np.count_nonzero(kernel)
+  if len(distinct) > _MOST or np.count_nonzero(distinct) > most(nonzero):
     return None
   return found.reshape(kernel.shape)
 

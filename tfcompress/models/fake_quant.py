@@ -144,19 +144,6 @@ def is_quantized(model: tf_keras.Model) -> bool:
   return bool(_fake_quants(model))
 
 
-def kernels(network: tf_keras.Model) -> dict[str, tf.Variable]:
-  """The kernels of convolutions and dense layers by layer name.
-
-  Args:
-    network: a plain one or one of `quantized`; the names are the same.
-  """
-  return {
-    layer.name: _kernel(layer)
-    for layer in network.layers
-    if isinstance(layer, _KERNELS)
-  }
-
-
 def _quantized_output(node: _Node, inputs: list):
   """The output of a copy of a layer, rounded."""
   _require_quantizable(node)
@@ -254,11 +241,6 @@ def _is_norm(layer) -> bool:
 def _is_relu(layer) -> bool:
   alone = isinstance(layer, (layers.ReLU, layers.Activation))
   return alone and _activation(layer) in _RELUS
-
-
-def _kernel(layer) -> tf.Variable:
-  depthwise = isinstance(layer, layers.DepthwiseConv2D)
-  return layer.depthwise_kernel if depthwise else layer.kernel
 
 
 def _fake_quants(model: tf_keras.Model) -> list[quantized_layers.FakeQuant]:

@@ -1,11 +1,15 @@
 """Any functional tf_keras network as a graph: rebuilt, counted, weighed."""
 
 import fnmatch
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
+layers = tf_keras.layers
+
+_WITH_KERNEL = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 # Layers that stay float32 under a mixed policy: pixels and probabilities.
 _FLOAT32_LAYERS = {'InputLayer', 'Resizing', 'Rescaling', 'Softmax'}
 
@@ -51,11 +55,13 @@ def macs(model: tf_keras.Model) -> int:
 
 
 def _macs(layer: tf_keras.layers.Layer) -> int:
-  kernel = kernel_of(layer)
-  if kernel is None:
-    return 0
+  kernels = [kernel_of(layer)]
+  if isinstance(layer, layers.SeparableConv2D):
+    kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
   positions = np.prod(layer.output_shape[1:-1], dtype=np.int64)
-  return int(positions * np.prod(kernel.shape))
+  return sum(
+    int(positions * np.prod(k.shape)) for k in kernels if k is not None
+  )
 
 
 def trainable_parameters(model: tf_keras.Model) -> int:
@@ -64,22 +70,27 @@ def trainable_parameters(model: tf_keras.Model) -> int:
 
 
 def is_depthwise(layer: tf_keras.layers.Layer) -> bool:
-  return isinstance(layer, tf_keras.layers.DepthwiseConv2D)
+  return isinstance(layer, layers.DepthwiseConv2D)
 
 
-def kernel_of(layer: tf_keras.layers.Layer):
-  """The kernel variable of a convolution or dense layer, else None."""
-  for name in ('kernel', 'depthwise_kernel'):
-    if hasattr(layer, name):
-      return getattr(layer, name)
-  return None
+def kernel_of(layer: tf_keras.layers.Layer) -> tf.Variable | None:
+  """The kernel of a Conv2D, DepthwiseConv2D or Dense, quantized or not."""
+  if is_depthwise(layer):
+    return layer.depthwise_kernel
+  return layer.kernel if isinstance(layer, _WITH_KERNEL) else None
 
 
-def channels(kernels: Mapping[str, np.ndarray]) -> dict[str, int]:
-  """Out channels of every convolution, by name, from the kernels of a model."""
+def kernels(model: tf_keras.Model) -> dict[str, tf.Variable]:
+  """The kernels by layer name, in the model's order."""
+  found = {layer.name: kernel_of(layer) for layer in model.layers}
+  return {name: k for name, k in found.items() if k is not None}
+
+
+def channels(model: tf_keras.Model) -> dict[str, int]:
+  """Out channels of every convolution, by name."""
   return {
-    name: int(kernel.shape[-1])
-    for name, kernel in kernels.items()
+    name: int(model.get_layer(name).output_shape[-1])
+    for name, kernel in kernels(model).items()
     if len(kernel.shape) == 4
   }
 

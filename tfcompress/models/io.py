@@ -8,7 +8,7 @@ import numpy as np
 import tf_keras
 
 from tfcompress.core import keras_files, records, types
-from tfcompress.models import custom, fake_quant, graph
+from tfcompress.models import custom, graph
 
 
 def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
@@ -22,7 +22,7 @@ def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:
   model = _open(str(path))
   size, classes = manifest.model.input_size, manifest.model.num_classes
   expected = ((None, size, size, 3), (None, classes))
-  channels = graph.channels(fake_quant.kernels(model))
+  channels = graph.channels(model)
   if (model.input_shape, model.output_shape) != expected or (
     channels != manifest.model.channels
   ):
@@ -55,7 +55,7 @@ def save(folder: str, model: tf_keras.Model, manifest: types.Manifest) -> None:
 
 def sparsity(model: tf_keras.Model) -> types.SparsityRecord:
   """Counts the zeros of every kernel and weighs all weights on disk."""
-  kernels = {n: k.numpy() for n, k in fake_quant.kernels(model).items()}
+  kernels = {n: k.numpy() for n, k in graph.kernels(model).items()}
   zeros = {name: int((k == 0).sum()) for name, k in kernels.items()}
   weights = [w.astype(np.float32) for w in model.get_weights()]
   raw = b''.join(w.tobytes() for w in weights)

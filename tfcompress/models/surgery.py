@@ -33,6 +33,8 @@ def keep(
       changes[layer.name] = {'filters': left}
     elif type(layer).__name__ == 'Dense':
       changes[layer.name] = {'units': left}
+    elif type(layer).__name__ == 'Reshape':
+      changes[layer.name] = {'target_shape': (*layer.target_shape[:-1], left)}
   smaller = graph.rebuild(model, changes=changes)
   for layer in model.layers:
     if layer.weights:

@@ -14,7 +14,7 @@ Measure = Callable[[np.ndarray], float]
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-  """From a level of 0, all channels, to 1, the fewest allowed, to channels.
+  """From a level, the share of channels that go, to channels.
 
   Attributes:
     groups: of the channels that may go.
@@ -22,6 +22,8 @@ class Choice:
     count: of ids.
     round_to: a group's count is a multiple of this.
     uniform: the same share of every group, or the least of all groups.
+    whole: channels that each group had before it was ever cut; None for those
+      that it has. Levels are shares of them.
   """
 
   groups: Sequence[channels_lib.Group]
@@ -29,14 +31,20 @@ class Choice:
   count: int
   round_to: int
   uniform: bool
+  whole: Sequence[int] | None = None
 
-  def kept(self, level: float) -> np.ndarray:
-    """Returns which ids stay at a level, bool (count,)."""
-    kept = np.ones(self.count, bool)
-    for group, count in zip(self.groups, self._counts(level)):
-      order = np.argsort(-self.scores[group.ids], kind='stable')
-      kept[group.ids[order[count:]]] = False
-    return kept
+  @property
+  def highest(self) -> float:
+    """The level at which all is gone that may go."""
+    if self.uniform:
+      return 1.0
+    least = sum(self._least(group) for group in self.groups)
+    return 1 - least / sum(self.sizes)
+
+  @property
+  def sizes(self) -> Sequence[int]:
+    """Channels of each group that are the whole."""
+    return self.whole or [len(group.ids) for group in self.groups]
 
   @property
   def least(self) -> str:
@@ -44,31 +52,33 @@ class Choice:
     count = f'{self.round_to} channel' + 's' * (self.round_to > 1)
     return count if self.uniform else f'{count} or {_LEAST_SHARE:.0%}'
 
-  def _counts(self, level: float) -> list[int]:
-    if self.uniform:
-      wanted = [len(group.ids) * (1 - level) for group in self.groups]
-    else:
-      wanted = self._counts_by_rank(level)
-    return [
-      max(self._least(group), rounded(count, len(group.ids), self.round_to))
-      for group, count in zip(self.groups, wanted)
-    ]
+  def kept(self, level: float) -> np.ndarray:
+    """Returns which ids stay at a level, bool (count,)."""
+    kept = np.ones(self.count, bool)
+    wanted = self._uniform(level) if self.uniform else self._by_rank(level)
+    for group, count in zip(self.groups, wanted):
+      left = rounded(count, len(group.ids), self.round_to)
+      order = np.argsort(-self.scores[group.ids], kind='stable')
+      kept[group.ids[order[max(left, self._least(group)) :]]] = False
+    return kept
 
-  def _counts_by_rank(self, level: float) -> list[int]:
+  def _uniform(self, level: float) -> list[float]:
+    return [size * (1 - level) for size in self.sizes]
+
+  def _by_rank(self, level: float) -> list[int]:
     """Counts if the least important of all groups go, save each one's best."""
-    ranked = []
-    for group in self.groups:
-      best_last = np.sort(self.scores[group.ids])
-      ranked.append(best_last[: len(best_last) - self._least(group)])
-    everything = np.sort(np.concatenate(ranked))
-    removed = math.floor(level * len(everything))
-    if not removed:
-      return [len(group.ids) for group in self.groups]
-    threshold = everything[removed - 1]
-    return [
-      len(group.ids) - int((scores <= threshold).sum())
-      for group, scores in zip(self.groups, ranked)
-    ]
+    owners, scores = [], []
+    for index, group in enumerate(self.groups):
+      mine = np.sort(self.scores[group.ids])
+      scores.append(mine[: len(mine) - self._least(group)])
+      owners.append(np.full(len(scores[-1]), index))
+    order = np.argsort(np.concatenate(scores), kind='stable')
+    gone = sum(self.sizes) - sum(len(group.ids) for group in self.groups)
+    more = max(0, math.floor(level * sum(self.sizes) + 1e-9) - gone)
+    removed = np.bincount(
+      np.concatenate(owners)[order[:more]], minlength=len(self.groups)
+    )
+    return [len(g.ids) - int(n) for g, n in zip(self.groups, removed)]
 
   def _least(self, group: channels_lib.Group) -> int:
     size = len(group.ids)
@@ -78,6 +88,8 @@ class Choice:
 
 def rounded(wanted: float, size: int, multiple: int) -> int:
   """Returns the multiple nearest to `wanted`, at most `size`; halves go up."""
+  if wanted >= size:
+    return size
   return min(size, multiple * math.floor(wanted / multiple + 0.5))
 
 
@@ -85,16 +97,20 @@ def at_ratio(choice: Choice, ratio: float) -> np.ndarray:
   """Returns the channels that stay if this share goes.
 
   Raises:
-    ValueError: a group would be left without channels.
+    ValueError: a group would be left without channels, or with fewer than must
+      stay.
   """
-  if choice.uniform:
-    for group in choice.groups:
-      size = len(group.ids)
-      if rounded(size * (1 - ratio), size, choice.round_to) < 1:
-        raise ValueError(
-          f'--channel_ratio={ratio:g} would leave {group.name}, of {size} '
-          f'channels, without any; lower it, or --exclude={group.layers[0]}'
-        )
+  if ratio > choice.highest:
+    raise ValueError(
+      f'--channel_ratio={ratio:g} is out of reach: {choice.least} of each group '
+      f'stay, so at most {choice.highest:.3f} can go'
+    )
+  for group, size in zip(choice.groups, choice.sizes):
+    if choice.uniform and rounded(size * (1 - ratio), size, 1) < 1:
+      raise ValueError(
+        f'--channel_ratio={ratio:g} would leave {group.name}, of {size} '
+        f'channels, without any; lower it, or --exclude={group.layers[0]}'
+      )
   return choice.kept(ratio)
 
 
@@ -112,7 +128,7 @@ def within(choice: Choice, measure: Measure, target: float, what: str, *,
   Raises:
     ValueError: even the fewest channels allowed are above the target.
   """
-  low, high = 0.0, 1.0
+  low, high = 0.0, choice.highest
   if measure(choice.kept(low)) <= target:
     return choice.kept(low)
   if (least := measure(choice.kept(high))) > target:

@@ -10,7 +10,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from tfcompress.core import configs
-from tfcompress.models import clusters, fake_quant, graph
+from tfcompress.models import clusters, graph
 from tfcompress.training import constraints, trainee
 from tfcompress.training import job as job_lib
 
@@ -31,12 +31,12 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   """
   config = job.config.cluster
   network = job.trainable(job.model)
-  kernels = fake_quant.kernels(network)
+  kernels = graph.kernels(network)
   excluded = graph.matching(kernels, job.config.exclude)
   small = {
     name
     for name, kernel in kernels.items()
-    if clusters.most(kernel.shape.num_elements()) < config.clusters
+    if clusters.most(np.count_nonzero(kernel)) < config.clusters
   }
   if small:
     print(f'too few weights for {config.clusters} clusters: {", ".join(small)}')
@@ -64,6 +64,8 @@ def _nearest_centroids(
   weights: np.ndarray, count: int, centroids: configs.Centroids
 ) -> np.ndarray:
   """Each of the weights (N,) as the mean of the cluster TF-MOT puts it in."""
+  if len(np.unique(weights)) <= count:
+    return weights
   if count == 1:  # TF-MOT wants two.
     return np.full_like(weights, weights.mean())
   layer = tf_keras.layers.Dense(1, use_bias=False)

@@ -50,7 +50,7 @@ def scores(
     _require_gammas(model, channels)
   total, count = np.zeros((2, channels.count))
   for layer in model.layers:
-    if hasattr(layer, weights) and not graph.is_depthwise(layer):
+    if getattr(layer, weights, None) is not None:
       found = of_layer(getattr(layer, weights).numpy())
       if importance is not configs.Importance.BN_GAMMA:
         found = found / max(found.mean(), np.finfo(np.float64).tiny)
@@ -87,7 +87,7 @@ def _require_gammas(model, channels: channels_lib.Channels) -> None:
   with_gamma = {
     id_
     for layer in model.layers
-    if hasattr(layer, 'gamma')
+    if _scales(layer)
     for id_ in channels.outputs[layer.name]
   }
   for group in channels.groups:
@@ -128,19 +128,20 @@ def _taylor(
 
 
 def _gates(model: tf_keras.Model) -> list[tf_keras.layers.Layer]:
-  """The layers whose weights scale whole channels."""
-  normalized = {
-    source
-    for name, sources in graph.inputs_of(model).items()
-    if hasattr(model.get_layer(name), 'gamma')
-    for source in sources
-  }
-  return [
-    layer
-    for layer in model.layers
-    if hasattr(layer, 'gamma')
-    or (
-      type(layer).__name__ in ('Conv2D', 'Dense')
-      and layer.name not in normalized
-    )
-  ]
+  """The layers whose weights scale what a convolution or dense layer makes.
+
+  That is the batch normalization right after it, or itself if none scales.
+  """
+  sources = graph.inputs_of(model)
+  gates = {}
+  for layer in model.layers:
+    if type(layer).__name__ in ('Conv2D', 'Dense'):
+      gates.setdefault(layer.name, layer)
+    elif _scales(layer) and sources[layer.name][0] in gates:
+      gates[sources[layer.name][0]] = layer
+  return list(gates.values())
+
+
+def _scales(layer: tf_keras.layers.Layer) -> bool:
+  """Whether a layer is a normalization with a gamma."""
+  return getattr(layer, 'gamma', None) is not None

@@ -78,6 +78,7 @@ def prepare(
   Raises:
     ValueError: whatever is missing or does not fit together.
   """
+  custom.register(config.custom_objects)
   source = sources.load(config.data)
   if source.num_examples[types.Split.TRAIN] < config.batch_size:
     raise ValueError(
@@ -111,7 +112,6 @@ def _start(config: configs.TrainConfig, source: sources.Source):
     manifest = records.read_manifest(config.parent)
     _require_trainable(config, manifest)
     sources.require_classes(source, manifest.class_names)
-    custom.register(config.custom_objects)
     model, _ = io.load(config.parent)
     record = _record('parent', config.parent, records.MODEL)
     return model, manifest.model, (record,), manifest.steps
@@ -133,10 +133,15 @@ def _open_own(
 ) -> tuple[tf_keras.Model, types.ModelSpec]:
   """A user's own model, and a spec that says what is known of it."""
   model = outside.load(init.init_from, init.init_scaling, custom_objects)
+  if fake_quant.is_quantized(model):
+    raise ValueError(
+      f'{init.init_from}: a network that went through qat, which comes last; '
+      'start from what it was before'
+    )
   spec = types.ModelSpec(
     depth=None,
     num_classes=model.output_shape[-1],
-    channels=graph.channels(fake_quant.kernels(model)),
+    channels=graph.channels(model),
     input_size=model.input_shape[1],
     normalization=init.init_scaling,
   )

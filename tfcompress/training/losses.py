@@ -83,28 +83,27 @@ def decoupled_distillation(
 def attention_transfer(
   student_features: tf.Tensor, teacher_features: tf.Tensor
 ) -> tf.Tensor:
-  """Mean distance of two layers' attention maps, a scalar in 0..2.
+  """Mean squared difference of two layers' attention maps, a scalar.
 
-  Zagoruyko & Komodakis 2017, equation 2 with p = 2, without its beta / 2:
-  ||Q_S / ||Q_S|| - Q_T / ||Q_T|| ||, where Q is the vector of the attention
-  map, the sum over channels of the squared features. The larger map is resized
-  to the smaller.
+  Zagoruyko & Komodakis 2017, equation 2 without its beta / 2, squared and as a
+  mean over the map's elements, as their code has it: their beta of 1000 goes
+  with it. (Q_S / ||Q_S|| - Q_T / ||Q_T||)^2, where Q is the vector of the
+  attention map, the sum over channels of the squared features. The larger map
+  is resized to the smaller.
 
   Args:
     student_features: (B, H, W, C).
     teacher_features: (B, H', W', C').
   """
   student, teacher = _attention(student_features), _attention(teacher_features)
-  size = tf.minimum(tf.shape(student)[1:3], tf.shape(teacher)[1:3])
+  size = [min(a, b) for a, b in zip(student.shape[1:3], teacher.shape[1:3])]
   rows = [
     tf.math.l2_normalize(
-      tf.reshape(_resized(a, size), [tf.shape(a)[0], -1]), axis=-1
+      tf.reshape(_resized(a, size), [-1, size[0] * size[1]]), axis=-1
     )
     for a in (student, teacher)
   ]
-  # The gradient of a norm is not defined at zero.
-  squared = tf.reduce_sum(tf.square(rows[0] - rows[1]), axis=-1)
-  return tf.reduce_mean(tf.sqrt(squared + 1e-12))
+  return tf.reduce_mean(tf.square(rows[0] - rows[1]))
 
 
 def averaged(logits: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -149,5 +148,7 @@ def _attention(features: tf.Tensor) -> tf.Tensor:
   return tf.reduce_sum(tf.square(features), axis=-1, keepdims=True)
 
 
-def _resized(attention: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def _resized(attention: tf.Tensor, size: list[int]) -> tf.Tensor:
+  if attention.shape[1:3] == size:
+    return attention
   return tf.image.resize(attention, size, antialias=True)

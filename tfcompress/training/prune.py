@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import configs
-from tfcompress.models import clusters, fake_quant, graph
+from tfcompress.models import clusters, graph
 from tfcompress.training import (
   constraints,
   masks,
@@ -27,7 +28,7 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   """
   config = job.config.prune
   network = job.trainable(job.model)
-  kernels = fake_quant.kernels(network)
+  kernels = graph.kernels(network)
   pruned = _pruned(network, kernels, job.config)
   kept = constraints.preserving(
     {name: kernels[name] for name in kernels.keys() - pruned}
@@ -41,15 +42,17 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
     for name in kernels
     if name in pruned
   }
-  growing = _GrowingMasks(masked, config, job.total_steps)
-  if config.rewind_epoch is not None:
-    growing.mask(config.target_sparsity)
+  if config.rewind_epoch is None:
+    schedule = schedules.pruning(config, job.total_steps)
+    callback = _GrowingMasks(masked, config, schedule)
+  else:
+    _mask(masked, config, config.target_sparsity)
     rewind.restore(network, job.config.parent, config.rewind_epoch)
-    growing = _StandingMasks(masked)
     for constraint in masked.values():
       constraint.apply()
+    callback = _StandingMasks(masked)
   return trainee.Trainee(
-    network, (*kept, *masked.values()), callbacks=(growing,)
+    network, (*kept, *masked.values()), callbacks=(callback,)
   )
 
 
@@ -104,12 +107,11 @@ class _GrowingMasks(_StandingMasks):
     self,
     masked: Mapping[str, constraints.Constraint],
     config: configs.PruneConfig,
-    total_steps: int,
+    schedule,
   ):
     super().__init__(masked)
-    self._granularity = masks.parse(config.granularity)
-    self._scope = config.scope
-    self._schedule = schedules.pruning(config, total_steps)
+    self._config = config
+    self._schedule = schedule
     self._seen = 0
 
   def on_train_begin(self, logs=None):
@@ -126,18 +128,36 @@ class _GrowingMasks(_StandingMasks):
       if due
     ]
     if due:
-      self.mask(due[-1])
+      _mask(self._masked, self._config, due[-1])
     self._seen = step
 
-  def mask(self, sparsity: float) -> None:
-    """Masks this share of the weights."""
-    kernels = {name: c.kernel.numpy() for name, c in self._masked.items()}
-    if self._scope is configs.PruningScope.GLOBAL:
-      found = masks.global_magnitude(kernels, sparsity, self._granularity)
-    else:
-      found = {
-        name: masks.magnitude(kernel, sparsity, self._granularity)
-        for name, kernel in kernels.items()
-      }
-    for name, mask in found.items():
-      self._masked[name].set_mask(mask & (kernels[name] != 0))
+
+def _mask(
+  masked: Mapping[str, constraints.Constraint],
+  config: configs.PruneConfig,
+  sparsity: float,
+) -> None:
+  """Masks this share of the weights, the smallest; what is zero stays zero."""
+  granularity = masks.parse(config.granularity)
+  kernels = {name: c.kernel.numpy() for name, c in masked.items()}
+  if config.scope is configs.PruningScope.GLOBAL:
+    found = masks.global_magnitude(kernels, sparsity, granularity)
+  else:
+    found = {
+      name: _mask_of(name, kernel, sparsity, granularity)
+      for name, kernel in kernels.items()
+    }
+  for name, mask in found.items():
+    masked[name].set_mask(mask & (kernels[name] != 0))
+
+
+def _mask_of(
+  name: str,
+  kernel: np.ndarray,
+  sparsity: float,
+  granularity: masks.Granularity,
+) -> np.ndarray:
+  """One kernel's mask; of equal weights in a cluster just as many as needed."""
+  if clusters.members(kernel) is None:
+    return masks.magnitude(kernel, sparsity, granularity)
+  return masks.global_magnitude({name: kernel}, sparsity, granularity)[name]

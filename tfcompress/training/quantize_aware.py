@@ -6,7 +6,7 @@ sparsity-preserving and a clustered one cluster-preserving.
 
 from tfcompress.core import types
 from tfcompress.data import pipelines
-from tfcompress.models import fake_quant
+from tfcompress.models import fake_quant, graph
 from tfcompress.training import constraints, trainee
 from tfcompress.training import job as job_lib
 
@@ -33,5 +33,5 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   fake_quant.calibrate(
     network, (pipelines.as_seen_inside(batch, size) for batch in batches)
   )
-  kept = constraints.preserving(fake_quant.kernels(network))
+  kept = constraints.preserving(graph.kernels(network))
   return trainee.Trainee(network, tuple(kept))

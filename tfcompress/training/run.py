@@ -19,7 +19,6 @@ from tfcompress.training import (
   cluster,
   device,
   distiller,
-  learner,
   loop,
   prune,
   quantize_aware,
@@ -31,6 +30,7 @@ from tfcompress.training import (
   validation,
 )
 from tfcompress.training import job as job_lib
+from tfcompress.training import learner as learner_lib
 from tfcompress.training import teacher as teacher_lib
 from tfcompress.training import trainee as trainee_lib
 
@@ -88,13 +88,15 @@ def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
       tf.config.experimental.enable_op_determinism()
     job = job_lib.prepare(config, int8_latency_ms)
     _announce(job)
-    trainee = STAGES[config.stage](job)
+    with pipelines.naming_corrupt_images(job.source):
+      trainee = STAGES[config.stage](job)
+    learner = _learner(job, trainee)
     begun.write(folder, config, job.parents)
     if flags_text is not None:
       records.write_bytes(folder / _FLAGS, flags_text.encode())
     with pipelines.naming_corrupt_images(job.source):
       if config.epochs:
-        _fit(job, trainee, folder)
+        _fit(job, trainee, learner, folder)
       return _finish(job, trainee)
 
 
@@ -118,7 +120,10 @@ def _alone(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _fit(
-  job: job_lib.Job, trainee: trainee_lib.Trainee, folder: pathlib.Path
+  job: job_lib.Job,
+  trainee: trainee_lib.Trainee,
+  learner: learner_lib.Learner,
+  folder: pathlib.Path,
 ) -> None:
   config = job.config
   callbacks = list(trainee.callbacks)
@@ -127,8 +132,13 @@ def _fit(
       rewind.KeepEpoch(trainee.network, config.keep_epoch, str(folder))
     )
   loop.fit(
-    _learner(job, trainee),
-    schedules.optimizer(config.optimizer, job.steps_per_epoch, config.epochs),
+    learner,
+    schedules.optimizer(
+      config.optimizer,
+      job.steps_per_epoch,
+      config.epochs,
+      undecayed=_all_but_kernels(trainee.network),
+    ),
     lambda first: pipelines.train(
       job.source,
       config.augment,
@@ -147,17 +157,23 @@ def _fit(
   )
 
 
-def _learner(job: job_lib.Job, trainee: trainee_lib.Trainee) -> learner.Learner:
+def _learner(
+  job: job_lib.Job, trainee: trainee_lib.Trainee
+) -> learner_lib.Learner:
   """A Distiller where there are teachers, else a Learner of labels."""
   after_step = [constraint.apply for constraint in trainee.constraints]
   smoothing = job.config.label_smoothing
   if not job.teachers:
     network = heads.with_logits(trainee.network)
-    return learner.Learner(network, smoothing, after_step)
+    return learner_lib.Learner(network, smoothing, after_step)
   config = job.config.distill
   features = [pair.partition(':')[0] for pair in config.attention]
+  try:
+    network = heads.with_logits(trainee.network, features)
+  except ValueError as error:
+    raise ValueError(f'--attention, the student: {error}') from error
   return distiller.Distiller(
-    heads.with_logits(trainee.network, features),
+    network,
     teacher_lib.teach(job.teachers),
     config,
     smoothing,
@@ -165,15 +181,20 @@ def _learner(job: job_lib.Job, trainee: trainee_lib.Trainee) -> learner.Learner:
   )
 
 
+def _all_but_kernels(network: tf_keras.Model) -> list[tf.Variable]:
+  kernels = {k.ref() for k in graph.kernels(network).values()}
+  return [w for w in network.trainable_weights if w.ref() not in kernels]
+
+
 def _finish(job: job_lib.Job, trainee: trainee_lib.Trainee) -> types.Manifest:
   """Writes the trained network as a float32 model with its manifest."""
   model = graph.rebuild(trainee.network, input_size=job.spec.input_size)
   kernels = {
-    name: kernel.numpy() for name, kernel in fake_quant.kernels(model).items()
+    name: kernel.numpy() for name, kernel in graph.kernels(model).items()
   }
   manifest = types.Manifest(
     stage=job.config.stage,
-    model=dataclasses.replace(job.spec, channels=graph.channels(kernels)),
+    model=dataclasses.replace(job.spec, channels=graph.channels(model)),
     data=job.config.data,
     class_names=job.source.class_names,
     input_scaling=types.Normalization.RAW,

@@ -1,5 +1,7 @@
 """What changes over training: the learning rate and the sparsity."""
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
@@ -40,9 +42,19 @@ def learning_rate(
 
 
 def optimizer(
-  config: configs.OptimizerConfig, steps_per_epoch: int, epochs: int
+  config: configs.OptimizerConfig,
+  steps_per_epoch: int,
+  epochs: int,
+  undecayed: Iterable[tf.Variable] = (),
 ) -> tf_keras.optimizers.Optimizer:
-  """Returns the optimizer with its schedule, decaying kernels only."""
+  """Returns the optimizer with its schedule.
+
+  Args:
+    config: which, and its settings.
+    steps_per_epoch: of the schedule.
+    epochs: likewise.
+    undecayed: what weight decay leaves alone: all but kernels.
+  """
   common = {
     'learning_rate': learning_rate(config, steps_per_epoch, epochs),
     'weight_decay': config.weight_decay,
@@ -53,7 +65,7 @@ def optimizer(
     result = tf_keras.optimizers.AdamW(**common)
   else:
     result = _FusedSGD(momentum=config.momentum, nesterov=True, **common)
-  result.exclude_from_weight_decay(var_names=['gamma', 'beta', 'bias'])
+  result.exclude_from_weight_decay(var_list=list(undecayed))
   return result
 
 

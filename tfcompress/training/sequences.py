@@ -6,7 +6,9 @@ import pathlib
 from collections.abc import Iterator
 
 from tfcompress.core import configs
+from tfcompress.training import budget
 
+PLAN = 'checkpoints/plan.json'  # which channels went; a restart keeps to it
 _STEPS = 'steps'
 _GENERATIONS = 'generations'
 
@@ -28,9 +30,9 @@ def expand(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
 
 
 def _slim_steps(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
-  """Surgeries that each remove the same share of what is left."""
+  """Surgeries that each leave the same share of what is there."""
   steps = config.slim.slim_steps
-  if config.epochs < steps:
+  if 0 < config.epochs < steps:
     raise ValueError(
       f'--slim_steps={steps} needs an epoch each, got --epochs={config.epochs}'
     )
@@ -43,13 +45,26 @@ def _slim_steps(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
       config,
       output_dir=config.output_dir if last else _inside(config, _STEPS, step),
       epochs=epochs,
+      optimizer=_for_share(config.optimizer, epochs / max(1, config.epochs)),
       slim=_one_step(config.slim, step),
-      keep_epoch=config.keep_epoch if last else None,
     )
     if step > 1:
-      parent = _inside(config, _STEPS, step - 1)
-      one = dataclasses.replace(one, parent=parent, init=None)
+      first_plan = f'{_inside(config, _STEPS, 1)}/{PLAN}'
+      one = dataclasses.replace(
+        one,
+        parent=_inside(config, _STEPS, step - 1),
+        init=None,
+        slim=dataclasses.replace(one.slim, first_plan=first_plan),
+      )
     yield one
+
+
+def _for_share(
+  optimizer: configs.OptimizerConfig, share: float
+) -> configs.OptimizerConfig:
+  """The optimizer of a part of the epochs, with that share of the warm-up."""
+  warmup_epochs = optimizer.warmup_epochs * share
+  return dataclasses.replace(optimizer, warmup_epochs=warmup_epochs)
 
 
 def _one_step(slim: configs.SlimConfig, step: int) -> configs.SlimConfig:
@@ -57,7 +72,7 @@ def _one_step(slim: configs.SlimConfig, step: int) -> configs.SlimConfig:
   ratio = slim.channel_ratio
   return dataclasses.replace(
     slim,
-    channel_ratio=None if ratio is None else 1 - (1 - ratio) ** (1 / steps),
+    channel_ratio=None if ratio is None else 1 - (1 - ratio) ** (step / steps),
     target_macs=_root(slim.target_macs, steps),
     target_parameters=_root(slim.target_parameters, steps),
     target_latency=_root(slim.target_latency, steps),
@@ -70,24 +85,31 @@ def _root(target: str, steps: int) -> str:
   """A share of the whole as the share that each step keeps."""
   if not target.endswith('%'):
     return target
-  share = float(target.removesuffix('%')) / 100
+  share = budget.target_of(target, 1.0, 1.0)
   return f'{100 * math.pow(share, 1 / steps)!r}%'
 
 
 def _generations(config: configs.TrainConfig) -> Iterator[configs.TrainConfig]:
   """Students of one kind, each taught by the one before (Furlanello 2018)."""
   count = config.distill.generations
-  teacher = config.distill.teacher
+  teacher, attention = config.distill.teacher, config.distill.attention
   for generation in range(1, count + 1):
     last = generation == count
     output_dir = (
       config.output_dir if last else _inside(config, _GENERATIONS, generation)
     )
     distill = dataclasses.replace(
-      config.distill, teacher=teacher, generations=1
+      config.distill, teacher=teacher, attention=attention, generations=1
     )
-    yield dataclasses.replace(config, output_dir=output_dir, distill=distill)
+    yield dataclasses.replace(
+      config,
+      output_dir=output_dir,
+      distill=distill,
+      seed=config.seed + generation - 1,
+    )
     teacher = (output_dir,)
+    # From now on the teacher has the student's layers.
+    attention = tuple(pair.partition(':')[0] for pair in attention)
 
 
 def _inside(config: configs.TrainConfig, kind: str, index: int) -> str:

@@ -14,11 +14,16 @@ import tf_keras
 from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import channels as channels_lib
-from tfcompress.models import fake_quant, graph, surgery
-from tfcompress.training import budget, constraints, importance, trainee
+from tfcompress.models import graph, surgery
+from tfcompress.training import (
+  budget,
+  constraints,
+  importance,
+  sequences,
+  trainee,
+)
 from tfcompress.training import job as job_lib
 
-_PLAN = 'checkpoints/plan.json'  # which channels went; a restart keeps to it
 _TAYLOR_IMAGES, _TAYLOR_BATCH = 512, 64
 _EXACT, _MEASURED = 1e-4, 0.02  # how finely a level is sought
 
@@ -38,16 +43,14 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   smaller = surgery.keep(job.model, channels, kept)
   _report(job.model, smaller, channels, kept)
   network = job.trainable(smaller)
-  kept_zeros = constraints.preserving(fake_quant.kernels(network))
+  kept_zeros = constraints.preserving(graph.kernels(network))
   return trainee.Trainee(network, tuple(kept_zeros))
 
 
 def _choose(job: job_lib.Job, channels: channels_lib.Channels) -> np.ndarray:
   """Which channels stay, bool (channels.count,)."""
   config = job.config.slim
-  excluded = graph.matching(
-    list(fake_quant.kernels(job.model)), job.config.exclude
-  )
+  excluded = graph.matching(list(graph.kernels(job.model)), job.config.exclude)
   groups = [g for g in channels.groups if not excluded.intersection(g.layers)]
   if not groups:
     raise ValueError(
@@ -67,10 +70,21 @@ def _choose(job: job_lib.Job, channels: channels_lib.Channels) -> np.ndarray:
     channels.count,
     config.round_to,
     config.allocation is configs.Allocation.UNIFORM,
+    _whole(config, groups),
   )
   if config.channel_ratio is not None:
     return budget.at_ratio(choice, config.channel_ratio)
   return _within_target(job, channels, choice, latency)
+
+
+def _whole(
+  config: configs.SlimConfig, groups: list[channels_lib.Group]
+) -> list[int] | None:
+  """Channels of the groups before the first of several steps."""
+  if not config.first_plan:
+    return None
+  counts = records.read_json(config.first_plan)['channels']
+  return [counts[group.layers[0]] for group in groups]
 
 
 def _within_target(
@@ -104,23 +118,24 @@ def per_millisecond(
 ) -> np.ndarray:
   """Importance over the time that a channel takes (Shen 2022, HALP).
 
-  A channel's time is what half of its group's takes, over their number; one
+  A channel's time is what half of its group's take, over their number; one
   that takes none, or less than is measured, counts as the fastest that does.
   """
   whole = latency(np.ones(count, bool))
   print(f'int8 latency {whole:.3f} ms; without half of the channels of')
-  saved = []
+  times = []
   for group in groups:
+    half = group.ids[1::2]
     kept = np.ones(count, bool)
-    kept[group.ids[::2]] = False
-    saved.append(whole - latency(kept))
-    print(f'  {group.name:<40} {saved[-1]:+.3f} ms less', flush=True)
-  shares = np.array([2 * s / len(g.ids) for s, g in zip(saved, groups)])
-  floor = shares[shares > 0].min() if (shares > 0).any() else 1.0
+    kept[half] = False
+    saved = whole - latency(kept) if len(half) else 0.0
+    times.append(saved / max(1, len(half)))
+    print(f'  {group.name:<40} {-saved:+.3f} ms', flush=True)
+  times = np.array(times)
+  fastest = times[times > 0].min() if (times > 0).any() else 1.0
   scores = scores.copy()
-  for group, share in zip(groups, shares):
-    mean = max(scores[group.ids].mean(), np.finfo(np.float64).tiny)
-    scores[group.ids] /= mean * max(share, floor)
+  for group, time_each in zip(groups, times):
+    scores[group.ids] /= max(time_each, fastest)
   return scores
 
 
@@ -128,6 +143,7 @@ def _labelled(job: job_lib.Job):
   """Batches of training images and targets, in the evaluation transform."""
   if job.config.slim.importance is not configs.Importance.TAYLOR:
     return ()
+  size = min(_TAYLOR_BATCH, job.config.batch_size)
   images, labels = pipelines.evenly_drawn(
     job.source,
     types.Split.TRAIN,
@@ -136,12 +152,15 @@ def _labelled(job: job_lib.Job):
     input_size=job.spec.input_size,
     seed=job.config.seed,
   )
-  targets = tf.one_hot(labels, job.spec.num_classes)
+  order = np.random.RandomState(job.config.seed).permutation(len(images))
+  images, targets = (
+    images[order],
+    tf.one_hot(labels[order], job.spec.num_classes),
+  )
   return [
-    (tf.cast(images[i : i + _TAYLOR_BATCH], tf.float32),
-     targets[i : i + _TAYLOR_BATCH])
-    for i in range(0, len(images), _TAYLOR_BATCH)
-  ]  # fmt: skip
+    (tf.cast(images[i : i + size], tf.float32), targets[i : i + size])
+    for i in range(0, len(images), size)
+  ]
 
 
 def _write_plan(
@@ -153,16 +172,17 @@ def _write_plan(
   }
   plan = {
     'of': _plan_of(job),
+    'channels': {g.layers[0]: len(g.ids) for g in channels.groups},
     'kept': {name: found.tolist() for name, found in kept_of.items()},
   }
-  records.write_json(pathlib.Path(job.config.output_dir) / _PLAN, plan)
+  records.write_json(pathlib.Path(job.config.output_dir) / sequences.PLAN, plan)
 
 
 def _read_plan(
   job: job_lib.Job, channels: channels_lib.Channels
 ) -> np.ndarray | None:
   """The channels that the run chose when it began; None if it begins."""
-  path = pathlib.Path(job.config.output_dir) / _PLAN
+  path = pathlib.Path(job.config.output_dir) / sequences.PLAN
   plan = records.read_json(path) if path.is_file() else {}
   if plan.get('of') != _plan_of(job):
     return None

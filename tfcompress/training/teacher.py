@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import configs, keras_files, records, types
-from tfcompress.models import graph, heads, io
+from tfcompress.models import custom, graph, heads, io
 from tfcompress.training import learner
 
 
@@ -103,7 +103,12 @@ def _open_artifact(
 
 
 def _open_file(path: str, num_classes: int):
-  model = keras_files.load(path)
+  try:
+    model = keras_files.load(path)
+  except ValueError as error:
+    known = tf_keras.utils.get_custom_objects()
+    description = keras_files.architecture(path)
+    raise custom.explained(error, description, known) from error
   if model.output_shape[-1] != num_classes:
     raise ValueError(
       f'{path}: a teacher of {model.output_shape[-1]} classes, '

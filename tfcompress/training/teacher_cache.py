@@ -83,12 +83,14 @@ def _write(job: job_lib.Job, path: pathlib.Path, views: int) -> None:
   )
   try:
     with tqdm.tqdm(total=examples, unit='img', desc='teacher') as bar:
+      done = 0
       for images in batches:
-        end = bar.n + len(images)
+        end = done + len(images)
         for view in range(views):
           logits, _ = teach(images[:, :, ::-1] if view else images)
-          outputs[bar.n : end, view] = _batch_first(logits)
-        bar.update(len(images))
+          outputs[done:end, view] = _batch_first(logits)
+        bar.update(end - done)
+        done = end
     outputs.flush()
     os.replace(temporary, path)
   finally:
