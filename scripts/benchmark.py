@@ -206,7 +206,7 @@ def prune() -> None:
     )
     return fitted(compiled(model), *batch, steps=steps)
 
-  masked, plain = best_rates(step(True), step(False), images=steps * BATCH)
+  plain, masked = best_rates(step(False), step(True), images=steps * BATCH)
   show(
     'time of a step of prune / a plain step',
     plain / masked,
