@@ -1,5 +1,6 @@
 """Small images and small trained models that tests share."""
 
+import dataclasses
 import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -15,6 +16,7 @@ from tfcompress.core import configs, types
 # Modules whose own fixtures cost more than running beside others saves.
 TOGETHER = {'fake_quant_test', 'own_model_test', 'preserved_test'}
 CLASSES = ('blue', 'green', 'red')
+CHANNELS = {'stem': 16, 'inner': 16, 'outer': 16, 'wide': 32, 'shortcut': 32}
 TINY_SPEC = types.ModelSpec(
   depth=18, width_multiplier=0.125, input_size=48, internal_size=32
 )
@@ -85,6 +87,58 @@ def baseline(baseline_config) -> str:
 
   run.run(baseline_config, '')
   return baseline_config.output_dir
+
+
+def own_network():
+  """Two residual blocks, as a user of tf_keras would write them."""
+  import tf_keras
+
+  layers = tf_keras.layers
+  norm = lambda x, name: layers.BatchNormalization(name=f'{name}_bn')(x)
+  conv = lambda x, name, stride=1, size=3: norm(
+    layers.Conv2D(
+      CHANNELS[name], size, stride, 'same', use_bias=False, name=name
+    )(x),
+    name,
+  )
+  image = layers.Input((32, 32, 3))
+  x = layers.Rescaling(1 / 127.5, -1, name='scale')(image)
+  x = layers.ReLU(name='stem_relu')(conv(x, 'stem', 2))
+  y = layers.Activation('relu', name='inner_relu')(conv(x, 'inner'))
+  x = layers.Add(name='add')([x, conv(y, 'outer')])
+  x = layers.ReLU(name='joined')(x)
+  y = conv(x, 'wide', 2)
+  x = layers.Add(name='add_2')([y, conv(x, 'shortcut', 2, 1)])
+  x = layers.ReLU(name='joined_2')(x)
+  x = layers.GlobalAveragePooling2D(name='pool')(x)
+  return tf_keras.Model(image, layers.Dense(3, name='logits')(x))
+
+
+@pytest.fixture(scope='session')
+def own_file(tmp_path_factory) -> str:
+  """A user's own network, not trained."""
+  import tf_keras
+
+  tf_keras.utils.set_random_seed(1)
+  path = str(tmp_path_factory.mktemp('own') / 'own.keras')
+  own_network().save(path)
+  return path
+
+
+@pytest.fixture(scope='session')
+def own(own_file, baseline_config, tmp_path_factory) -> str:
+  """An artifact of it, trained until it knows its colors."""
+  from tfcompress.training import run
+
+  config = dataclasses.replace(
+    baseline_config,
+    output_dir=str(tmp_path_factory.mktemp('runs') / 'own'),
+    init=configs.InitConfig(init_from=own_file),
+    model=None,
+    epochs=10,
+  )
+  assert run.run(config, '').metrics['top1_percent'] > 80
+  return config.output_dir
 
 
 @pytest.fixture(scope='session')

@@ -9,17 +9,14 @@ import pathlib
 
 import numpy as np
 import pytest
-import tf_keras
 
+from tests import conftest
 from tfcompress.conversion import run as conversion_run
 from tfcompress.core import configs, measurements, records, types
 from tfcompress.measurement import accuracy, size
 from tfcompress.models import io
 from tfcompress.runtimes import tflite_file
 from tfcompress.training import run
-
-LAYERS = tf_keras.layers
-CHANNELS = {'stem': 16, 'inner': 16, 'outer': 16, 'wide': 32, 'shortcut': 32}
 
 
 def slim(**kwargs):
@@ -94,46 +91,6 @@ TECHNIQUES = {
 }
 
 
-def own_network() -> tf_keras.Model:
-  """Two residual blocks, as a user of Keras would write them."""
-  norm = lambda x, name: LAYERS.BatchNormalization(name=f'{name}_bn')(x)
-  conv = lambda x, name, stride=1, size=3: norm(
-    LAYERS.Conv2D(
-      CHANNELS[name], size, stride, 'same', use_bias=False, name=name
-    )(x),
-    name,
-  )
-  image = LAYERS.Input((32, 32, 3))
-  x = LAYERS.Rescaling(1 / 127.5, -1, name='scale')(image)
-  x = LAYERS.ReLU(name='stem_relu')(conv(x, 'stem', 2))
-  y = LAYERS.Activation('relu', name='inner_relu')(conv(x, 'inner'))
-  x = LAYERS.Add(name='add')([x, conv(y, 'outer')])
-  x = LAYERS.ReLU(name='joined')(x)
-  y = conv(x, 'wide', 2)
-  x = LAYERS.Add(name='add_2')([y, conv(x, 'shortcut', 2, 1)])
-  x = LAYERS.ReLU(name='joined_2')(x)
-  x = LAYERS.GlobalAveragePooling2D(name='pool')(x)
-  return tf_keras.Model(image, LAYERS.Dense(3, name='logits')(x))
-
-
-@pytest.fixture(scope='module')
-def trained(baseline_config, tmp_path_factory) -> str:
-  """An artifact of the network, trained until it knows its colors."""
-  folder = tmp_path_factory.mktemp('own')
-  path = str(folder / 'own.keras')
-  tf_keras.utils.set_random_seed(1)
-  own_network().save(path)
-  config = dataclasses.replace(
-    baseline_config,
-    output_dir=str(folder / 'trained'),
-    init=configs.InitConfig(init_from=path),
-    model=None,
-    epochs=10,
-  )
-  assert run.run(config, '').metrics['top1_percent'] > 80
-  return config.output_dir
-
-
 @dataclasses.dataclass(frozen=True)
 class Result:
   """What came out of a chain of stages and its export."""
@@ -192,12 +149,12 @@ def exported(artifact: str, folder: pathlib.Path) -> Result:
 
 @pytest.mark.parametrize('name', TECHNIQUES)
 def test_a_technique_keeps_its_promise_in_the_file(
-  name, baseline_config, trained, tmp_path
+  name, baseline_config, own, tmp_path
 ):
   stages = TECHNIQUES[name]
-  before = records.sha256(trained)
-  artifact = chain(stages, baseline_config, trained, tmp_path)
-  assert records.sha256(trained) == before
+  before = records.sha256(own)
+  artifact = chain(stages, baseline_config, own, tmp_path)
+  assert records.sha256(own) == before
   result = exported(artifact, tmp_path)
   assert result.manifest.steps[0] == 'baseline'
   assert result.manifest.metrics['top1_percent'] > 40  # Chance is 33.
@@ -210,7 +167,9 @@ def test_a_technique_keeps_its_promise_in_the_file(
 
 def require_bits(result: Result) -> None:
   """Every kernel is there, as int8 with a scale for each output channel."""
-  assert {*result.kernels} == {*result.weights} == {*CHANNELS, 'logits'}
+  assert (
+    {*result.kernels} == {*result.weights} == {*conftest.CHANNELS, 'logits'}
+  )
   for name, weight in result.weights.items():
     assert weight.values.dtype == np.int8
     assert np.abs(weight.values.astype(int)).max() <= 127
@@ -228,7 +187,7 @@ def require_channels(result: Result) -> None:
     if name != 'logits'
   }
   slimmed = 'slim' in result.manifest.steps
-  assert (sum(channels.values()) < sum(CHANNELS.values())) == slimmed
+  assert (sum(channels.values()) < sum(conftest.CHANNELS.values())) == slimmed
   assert channels['stem'] == channels['outer']
   assert channels['wide'] == channels['shortcut']
   parameters = sum(weight.values.size for weight in result.weights.values())
@@ -273,7 +232,7 @@ def require_clusters(result: Result, stages) -> None:
   if not settings:
     assert not result.manifest.clusters
     return
-  assert {*result.manifest.clusters} == {*CHANNELS, 'logits'}
+  assert {*result.manifest.clusters} == {*conftest.CHANNELS, 'logits'}
   for name, weight in result.weights.items():
     # Pruned afterwards, zero is a value of its own.
     count = settings[0].clusters + ('prune' in stages[-1])
