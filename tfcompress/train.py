@@ -113,7 +113,7 @@ _BUDGETS = (
 )
 
 
-def _define_flags() -> None:
+def _define_stage_flags() -> None:
   flags.DEFINE_enum_class(
     'stage',
     None,
@@ -131,6 +131,9 @@ def _define_flags() -> None:
   cli_flags.define(configs.PruneConfig, **_PRUNE)
   cli_flags.define(configs.ClusterConfig, **_CLUSTER)
   cli_flags.define(configs.DistillConfig, **_DISTILL)
+
+
+def _define_fit_flags() -> None:
   cli_flags.define(
     configs.TrainConfig,
     parent='artifact folder whose model training starts from',
@@ -193,7 +196,8 @@ def _define_flags() -> None:
   )
 
 
-_define_flags()
+_define_stage_flags()
+_define_fit_flags()
 
 
 def _config() -> configs.TrainConfig:

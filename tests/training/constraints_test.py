@@ -119,3 +119,9 @@ def test_clustering_what_has_fewer_values_changes_nothing(nonzero):
   kernel.flat[:nonzero] = np.arange(1, nonzero + 1)
   got = cluster.clustered(kernel, configs.ClusterConfig(16))
   np.testing.assert_array_equal(got, kernel)
+
+
+def test_the_zeros_a_layer_begins_with_are_not_kept():
+  assert constraints.mask_of_zeros(np.zeros((4, 4))).all()
+  assert clusters.members(np.zeros((8, 8), np.float32)) is None
+  assert constraints.mask_of_zeros(np.eye(2)).tolist() == np.eye(2).tolist()

@@ -141,12 +141,12 @@ def evaluation(
   )
 
 
-def as_seen_inside(images: tf.Tensor, stem_size: int) -> tf.Tensor:
-  """Returns uint8 images as a model resizes them: float32 (B, T, T, 3)."""
+def as_seen_inside(images: tf.Tensor, size: int) -> tf.Tensor:
+  """Returns images (B, S, S, 3) as a model resizes them: float32, T = size."""
   pixels = tf.cast(images, tf.float32)
-  if images.shape[1] == stem_size:
+  if images.shape[1] == size:
     return pixels
-  return tf.image.resize(pixels, (stem_size, stem_size))
+  return tf.image.resize(pixels, (size, size))
 
 
 def evenly_drawn(

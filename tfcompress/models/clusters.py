@@ -13,13 +13,15 @@ def members(kernel: np.ndarray) -> np.ndarray | None:
 
   A kernel is clustered if it has at most 256 distinct values, and four weights
   or more for each that is not zero: the few weights that heavy pruning leaves
-  are no clusters. Clusters are numbered from 0 in the order of their values.
+  are no clusters, nor is a kernel of one value. Clusters are numbered from 0 in the order of their values.
   """
   if len(np.unique(kernel.reshape(-1)[: 4 * _MOST])) > _MOST:
     return None  # The usual case, without sorting millions of weights.
   distinct, found = np.unique(kernel, return_inverse=True)
   nonzero = np.count_nonzero(kernel)
-  if len(distinct) > _MOST or np.count_nonzero(distinct) > most(nonzero):
+  if not 1 < len(distinct) <= _MOST or np.count_nonzero(distinct) > most(
+    nonzero
+  ):
     return None
   return found.reshape(kernel.shape)
 

@@ -89,17 +89,20 @@ class _Clusters:
     return tf.reshape(tf.gather(self._values, self._members), kernel.shape)
 
 
-def preserving(kernels: Mapping[str, tf.Variable]) -> list[Constraint]:
-  """Returns constraints that keep what zeros and clusters the kernels have.
+def mask_of_zeros(kernel: np.ndarray) -> np.ndarray:
+  """Returns a bool mask, False where a kernel has a zero to be kept.
 
-  A kernel of one value, zero or another, is how a layer begins, not a pattern.
+  A kernel that is all zeros is how a layer begins, not a pattern.
   """
+  return (kernel != 0) | (not kernel.any())
+
+
+def preserving(kernels: Mapping[str, tf.Variable]) -> list[Constraint]:
+  """Returns constraints that keep what zeros and clusters the kernels have."""
   found, zeros, shared = [], [], []
   for name, kernel in kernels.items():
-    values = kernel.numpy()
-    mask, clusters = values != 0, clusters_lib.members(values)
-    if (values == values.flat[0]).all():
-      continue
+    mask = mask_of_zeros(kernel.numpy())
+    clusters = clusters_lib.members(kernel.numpy())
     zeros += [] if mask.all() else [name]
     shared += [] if clusters is None else [name]
     if clusters is not None or not mask.all():

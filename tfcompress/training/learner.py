@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.data import pipelines
 from tfcompress.training import losses
 
 
@@ -35,7 +36,8 @@ class Learner(tf_keras.Model):
 
   def call(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
     """Returns logits and features of images (B, S, S, 3)."""
-    seen = resized(images, self.network.inputs[0].shape[1])
+    size = self.network.inputs[0].shape[1]
+    seen = pipelines.as_seen_inside(images, size)
     return tf.nest.flatten(self.network(seen, training=training))
 
   def train_step(self, data):
@@ -83,10 +85,3 @@ class _Untracked:
 
   def __init__(self, items):
     self.items = tuple(items)
-
-
-def resized(images: tf.Tensor, size: int | None) -> tf.Tensor:
-  """Images (B, S, S, 3) as a network of another input size sees them."""
-  if size is None or images.shape[1] == size:
-    return images
-  return tf.image.resize(images, (size, size))

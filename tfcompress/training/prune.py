@@ -36,7 +36,7 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   masked = {
     name: constraints.Constraint(
       kernels[name],
-      mask=kernels[name].numpy() != 0,
+      mask=constraints.mask_of_zeros(kernels[name].numpy()),
       clusters=clusters.members(kernels[name].numpy()),
     )
     for name in kernels
@@ -97,7 +97,7 @@ class _StandingMasks(tf_keras.callbacks.Callback):
   def on_train_begin(self, logs=None):
     del logs
     for constraint in self._masked.values():
-      constraint.set_mask(constraint.kernel.numpy() != 0)
+      constraint.set_mask(constraints.mask_of_zeros(constraint.kernel.numpy()))
 
 
 class _GrowingMasks(_StandingMasks):
@@ -148,7 +148,7 @@ def _mask(
       for name, kernel in kernels.items()
     }
   for name, mask in found.items():
-    masked[name].set_mask(mask & (kernels[name] != 0))
+    masked[name].set_mask(mask & constraints.mask_of_zeros(kernels[name]))
 
 
 def _mask_of(

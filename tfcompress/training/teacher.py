@@ -8,8 +8,8 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import configs, keras_files, records, types
+from tfcompress.data import pipelines
 from tfcompress.models import custom, graph, heads, io
-from tfcompress.training import learner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Teacher:
 
   def outputs(self, images: tf.Tensor) -> list[tf.Tensor]:
     """Logits (B, C), and features, of raw images (B, S, S, 3) at inference."""
-    images = learner.resized(images, self.size)
+    images = pipelines.as_seen_inside(images, self.size)
     pixels = images * self.scaling.scale + self.scaling.offset
     return tf.nest.flatten(self.network(pixels, training=False))
 
