@@ -149,15 +149,24 @@ def read(config: type, **others):
     config: the dataclass.
     **others: fields that are no flags, or not as they are.
   """
-  names = {field.name for field in dataclasses.fields(config)}
-  own = {name: _value(name) for name in (names - set(others)) & set(FLAGS)}
+  hints = typing.get_type_hints(config)
+  names = (set(hints) - set(others)) & set(FLAGS)
+  own = {name: _value(name, hints[name]) for name in names}
   return config(**own, **others)
 
 
-def _value(name: str):
+def _value(name: str, hint: type):
   """A flag's value, a list as a tuple, which does not change."""
   value = FLAGS[name].value
-  return tuple(value) if isinstance(value, list) else value
+  if not isinstance(value, list):
+    return value
+  kind = typing.get_args(hint)[0]
+  try:
+    return tuple(kind(item) for item in value)
+  except ValueError as error:
+    raise ValueError(
+      f'--{name}={",".join(value)}: expected whole numbers, separated by commas'
+    ) from error
 
 
 def define_data_flags() -> None:

@@ -19,6 +19,17 @@ FLAGS = flags.FLAGS
 
 _MODEL = {
   'width_multiplier': ("scales every layer's channels", 1 / 64),
+  'stage_widths': (
+    'channels of each stage before scaling, such as 24,40,56,72; those of the '
+    'ResNet, 64,128,256,512, if not given'
+  ),
+  'blocks': (
+    'residual blocks of each stage, such as 2,2,1; those of the depth if not '
+    'given'
+  ),
+  'stem': (
+    'what comes before the first stage: smaller images want less reduction'
+  ),
   'input_size': ('height and width of the input image', 32),
   'internal_size': (
     'the model resizes its input to this; the input size if not given',

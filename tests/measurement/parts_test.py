@@ -77,7 +77,7 @@ def folded_parameters(spec: types.ModelSpec) -> int:
   """Weights and biases after batch normalization is folded, by hand."""
   channels = widths.channels_of(spec)
   total, incoming = 7 * 7 * 3 * channels['stem_conv'], channels['stem_conv']
-  for block in widths.blocks(spec.depth):
+  for block in widths.blocks(spec):
     x = incoming
     for name, kernel in zip(block.conv_names, block.kernel_sizes):
       total += kernel * kernel * x * channels[name]

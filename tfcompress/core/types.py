@@ -41,6 +41,16 @@ class Normalization(enum.Enum):
     return (-1.0 if self is Normalization.SYMMETRIC else 0.0,) * 3
 
 
+class Stem(enum.Enum):
+  """What comes before the first stage; the smaller the image, the less."""
+
+  CONV7_POOL = 'conv7_pool'  # 7x7/2 and a 3x3/2 max pool: He 2016
+  # Blocks of 4x4 pixels as channels, then 3x3, which is one 12x12/4.
+  SPACE_TO_DEPTH4_CONV3 = 'space_to_depth4_conv3'
+  CONV3_STRIDE2 = 'conv3_stride2'  # 3x3/2
+  CONV3 = 'conv3'  # 3x3/1, as on CIFAR
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
   """A residual network, complete: the same spec always builds the same layers.
@@ -50,8 +60,12 @@ class ModelSpec:
       those of its model file.
     num_classes: outputs of the classifier.
     width_multiplier: scales every layer's channels.
-    channels: out channels by convolution name; takes the place of
-      `width_multiplier` and must name every convolution.
+    stage_widths: channels of each stage at width 1; empty for He's 64, 128,
+      256, 512. The stem has those of the first.
+    blocks: residual blocks of each stage; empty for those of the depth.
+    stem: what comes before the first stage.
+    channels: out channels by convolution name; takes the place of the widths
+      and must name every convolution.
     input_size: height and width of the input in pixels.
     internal_size: the model resizes its input to this before the stem; None
       leaves it as it is.
@@ -61,6 +75,9 @@ class ModelSpec:
   depth: int | None = 18
   num_classes: int = 100
   width_multiplier: float = 1.0
+  stage_widths: tuple[int, ...] = ()
+  blocks: tuple[int, ...] = ()
+  stem: Stem = Stem.CONV7_POOL
   channels: Mapping[str, int] | None = None
   input_size: int = 224
   internal_size: int | None = None
@@ -74,7 +91,10 @@ class ModelSpec:
   @property
   def name(self) -> str:
     """What people call it."""
-    return f'ResNet-{self.depth}' if self.depth else 'own network'
+    if not self.depth:
+      return 'own network'
+    blocks = f' of {"-".join(map(str, self.blocks))} blocks'
+    return f'ResNet-{self.depth}' + (blocks if self.blocks else '')
 
 
 class EvaluationTransform(enum.Enum):

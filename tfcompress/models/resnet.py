@@ -13,6 +13,15 @@ layers = tf_keras.layers
 
 LOGITS = 'logits'  # the layer that distillation and training losses read
 
+# Kernel size and stride. Blocks of 4x4 pixels under a 3x3 kernel are a kernel
+# of 12x12 that moves by 4; export computes it as the former.
+_STEMS = {
+  types.Stem.CONV7_POOL: (7, 2),
+  types.Stem.SPACE_TO_DEPTH4_CONV3: (12, 4),
+  types.Stem.CONV3_STRIDE2: (3, 2),
+  types.Stem.CONV3: (3, 1),
+}
+
 
 def build(
   spec: types.ModelSpec, dtype_policy: str = 'float32'
@@ -40,9 +49,11 @@ def build(
 
   pixels = layers.Input((spec.input_size, spec.input_size, 3), name='image')
   x = _normalize(_resize(pixels, spec), spec.normalization)
-  x = layers.ReLU(name='stem_relu', dtype=policy)(conv(x, 'stem_conv', 7, 2))
-  x = layers.MaxPooling2D(3, 2, 'same', name='stem_pool', dtype=policy)(x)
-  for block in widths.blocks(spec.depth):
+  x = conv(x, widths.STEM, *_STEMS[spec.stem])
+  x = layers.ReLU(name='stem_relu', dtype=policy)(x)
+  if spec.stem is types.Stem.CONV7_POOL:
+    x = layers.MaxPooling2D(3, 2, 'same', name='stem_pool', dtype=policy)(x)
+  for block in widths.blocks(spec):
     x = _residual_block(x, block, conv, policy)
   x = layers.GlobalAveragePooling2D(name='pool', dtype=policy)(x)
   x = layers.Dense(spec.num_classes, name=LOGITS, dtype=policy)(x)

@@ -6,13 +6,13 @@ Names are `stem_conv`, `stage2_block1_conv1` and `stage2_block1_shortcut`.
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from tfcompress.core import types
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _BASE_WIDTHS = (64, 128, 256, 512)
-_STEM = 'stem_conv'
+STEM = 'stem_conv'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +47,22 @@ class Block:
     return f'{self.name}_shortcut'
 
 
-def blocks(depth: int) -> Iterator[Block]:
+def blocks(spec: types.ModelSpec) -> Iterator[Block]:
   """Yields the blocks of a ResNet (He 2016, table 1) in order.
 
   Raises:
-    ValueError: the depth has no table.
+    ValueError: the depth has no table, or a stage no block.
   """
-  if depth not in BLOCKS:
-    raise ValueError(f'depth {depth}: expected one of {sorted(BLOCKS)}')
-  bottleneck = depth >= 50
-  for stage, count in enumerate(BLOCKS[depth], start=1):
+  if spec.depth not in BLOCKS:
+    raise ValueError(f'depth {spec.depth}: expected one of {sorted(BLOCKS)}')
+  counts = spec.blocks or BLOCKS[spec.depth]
+  if len(counts) > len(_BASE_WIDTHS) or min(counts) < 1:
+    raise ValueError(
+      f'blocks {", ".join(map(str, counts))}: expected 1 to '
+      f'{len(_BASE_WIDTHS)} stages of a block or more'
+    )
+  bottleneck = spec.depth >= 50
+  for stage, count in enumerate(counts, start=1):
     for index in range(1, count + 1):
       stride = 2 if stage > 1 and index == 1 else 1
       yield Block(
@@ -76,21 +82,30 @@ def channels_of(spec: types.ModelSpec) -> dict[str, int]:
       `spec.channels`, or counts that a residual addition cannot join.
   """
   if spec.channels is not None:
-    _check_channels(spec.depth, spec.channels)
+    _check_channels(spec)
     return dict(spec.channels)
-  return _scaled_channels(spec.depth, spec.width_multiplier)
+  return _scaled_channels(spec)
 
 
-def _scaled_channels(depth: int, width_multiplier: float) -> dict[str, int]:
-  """Every layer's channels times `width_multiplier`, rounded."""
-  if round(_BASE_WIDTHS[0] * width_multiplier) < 1:
+def _scaled_channels(spec: types.ModelSpec) -> dict[str, int]:
+  """The widths of the stages times `width_multiplier`, rounded."""
+  table = list(blocks(spec))
+  stages = table[-1].stage
+  base = spec.stage_widths or _BASE_WIDTHS[:stages]
+  if len(base) != stages or min(base) < 1:
     raise ValueError(
-      f'width multiplier {width_multiplier:g} leaves a layer without '
-      f'channels: expected at least {1 / _BASE_WIDTHS[0]:g}'
+      f'stage widths {", ".join(map(str, base))}: expected one of at least 1 '
+      f'for each of the {stages} stages'
     )
-  channels = {_STEM: round(_BASE_WIDTHS[0] * width_multiplier)}
-  for block in blocks(depth):
-    width = round(_BASE_WIDTHS[block.stage - 1] * width_multiplier)
+  widths = [round(width * spec.width_multiplier) for width in base]
+  if min(widths) < 1:
+    raise ValueError(
+      f'width multiplier {spec.width_multiplier:g} leaves a layer without '
+      f'channels: expected at least {1 / min(base):g}'
+    )
+  channels = {STEM: widths[0]}
+  for block in table:
+    width = widths[block.stage - 1]
     out = width * 4 if len(block.kernel_sizes) == 3 else width
     for name in block.conv_names:
       channels[name] = width
@@ -100,17 +115,18 @@ def _scaled_channels(depth: int, width_multiplier: float) -> dict[str, int]:
   return channels
 
 
-def _check_channels(depth: int, channels: Mapping[str, int]) -> None:
+def _check_channels(spec: types.ModelSpec) -> None:
   """Raises ValueError unless `channels` names and joins every layer."""
-  expected = set(_scaled_channels(depth, 1.0))
+  channels = spec.channels
+  expected = set(_scaled_channels(spec))
   if wrong := sorted(expected.symmetric_difference(channels)):
     raise ValueError(
-      f'channels of a ResNet-{depth} must name exactly its convolutions; '
+      f'channels of a {spec.name} must name exactly its convolutions; '
       f'missing or unknown: {", ".join(wrong)}'
     )
   if empty := [name for name, count in channels.items() if count < 1]:
     raise ValueError(f'layers without channels: {", ".join(empty)}')
-  for stage, counts in _joined_counts(depth, channels).items():
+  for stage, counts in _joined_counts(spec).items():
     if len(set(counts.values())) > 1:
       raise ValueError(
         f'the additions of stage {stage} join layers of different channels: '
@@ -118,15 +134,13 @@ def _check_channels(depth: int, channels: Mapping[str, int]) -> None:
       )
 
 
-def _joined_counts(
-  depth: int, channels: Mapping[str, int]
-) -> dict[int, dict[str, int]]:
+def _joined_counts(spec: types.ModelSpec) -> dict[int, dict[str, int]]:
   """By stage, the counts that its residual additions join."""
-  joined = collections.defaultdict(dict)
-  for block in blocks(depth):
+  joined, channels = collections.defaultdict(dict), spec.channels
+  for block in blocks(spec):
     joined[block.stage][block.conv_names[-1]] = channels[block.conv_names[-1]]
     if block.projects:
       joined[block.stage][block.shortcut_name] = channels[block.shortcut_name]
     elif block.name == 'stage1_block1':
-      joined[block.stage][_STEM] = channels[_STEM]
+      joined[block.stage][STEM] = channels[STEM]
   return joined
