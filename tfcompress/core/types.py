@@ -224,6 +224,29 @@ class Variant(enum.Enum):
   FLOAT16 = 'float16'
   DYNAMIC = 'dynamic'
   INT8 = 'int8'
+  STATIC_WI8_AI8 = 'static_wi8_ai8'
+  STATIC_WI4_AI8 = 'static_wi4_ai8'
+  MIXED_WI4_WI8_AI8 = 'mixed_wi4_wi8_ai8'
+  DYNAMIC_WI8_AFP32 = 'dynamic_wi8_afp32'
+  DYNAMIC_WI4_AFP32 = 'dynamic_wi4_afp32'
+  WEIGHT_ONLY_WI8_AFP32 = 'weight_only_wi8_afp32'
+  WEIGHT_ONLY_WI4_AFP32 = 'weight_only_wi4_afp32'
+
+
+class Calibration(enum.Enum):
+  """How the range of a quantized tensor is chosen."""
+
+  MIN_MAX = 'min_max'
+  MSE = 'mse'  # the range whose rounding errs least
+
+
+class Rewrite(enum.Enum):
+  """A change to the graph that computes the same; conversion has them."""
+
+  SPACE_TO_DEPTH = 'space_to_depth'
+  NORMALIZATION = 'normalization'
+  RESIZE = 'resize'
+  NO_OPS = 'no_ops'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +258,14 @@ class ExportConfig:
     output_dir: where the three files go.
     variant: what the numbers of the file are.
     io_dtype: of input and output; None takes the variant's own.
+    rewrites: exact changes to the graph; None takes all that fit.
+    calibration: how ranges are chosen, of the variants of ai-edge-quantizer.
     calibration_examples: representative images, drawn evenly over the classes.
+    sensitivity: quantize one layer at a time, and write what each costs.
+    keep_float: this many of the most sensitive layers stay in float.
+    max_drop: points of top-1 that may be lost; as many of the most sensitive
+      layers as it takes stay in higher precision.
+    profile: time the file operator by operator.
     parity_examples: held-out images on which file and parent are compared.
     min_agreement_percent: least share of parity images with the same top-1.
     min_snr_db: least signal-to-noise of the probabilities, in decibel.
@@ -250,7 +280,13 @@ class ExportConfig:
   output_dir: str
   variant: Variant = Variant.INT8
   io_dtype: IoDtype | None = None
+  rewrites: tuple[Rewrite, ...] | None = None
+  calibration: Calibration = Calibration.MIN_MAX
   calibration_examples: int = 200
+  sensitivity: bool = False
+  keep_float: int = 0
+  max_drop: float | None = None
+  profile: bool = False
   parity_examples: int = 200
   min_agreement_percent: float = 85.0
   min_snr_db: float = 10.0
