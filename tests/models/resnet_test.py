@@ -39,6 +39,39 @@ def test_half_width_by_hand():
   assert trainable(model) == stem + stages + head
 
 
+@pytest.mark.parametrize(
+  ('stem', 'sizes'),
+  [
+    (types.Stem.CONV7_POOL, (16, 8, 4, 2)),
+    (types.Stem.SPACE_TO_DEPTH4_CONV3, (16, 8, 4, 2)),
+    (types.Stem.CONV3_STRIDE2, (32, 16, 8, 4)),
+    (types.Stem.CONV3, (64, 32, 16, 8)),
+  ],
+)
+def test_what_a_stem_leaves_of_64_pixels(stem, sizes):
+  spec = types.ModelSpec(width_multiplier=0.125, input_size=64, stem=stem)
+  model = resnet.build(spec)
+  for stage, size in enumerate(sizes, start=1):
+    layer = model.get_layer(f'stage{stage}_block2_add')
+    assert layer.output_shape == (None, size, size, 2 ** (stage + 2))
+
+
+def test_blocks_and_widths_of_each_stage_by_hand():
+  spec = types.ModelSpec(
+    blocks=(1, 2, 1),
+    stage_widths=(16, 32, 48),
+    stem=types.Stem.CONV3_STRIDE2,
+    num_classes=10,
+  )
+  kernels = 9 * 3 * 16 + 2 * 9 * 16 * 16
+  kernels += 9 * 16 * 32 + 3 * 9 * 32 * 32 + 16 * 32
+  kernels += 9 * 32 * 48 + 9 * 48 * 48 + 32 * 48
+  norms = 2 * (3 * 16 + 5 * 32 + 3 * 48)
+  head = 48 * 10 + 10
+  assert trainable(resnet.build(spec)) == kernels + norms + head
+  assert spec.name == 'ResNet-18 of 1-2-1 blocks'
+
+
 def test_a_channel_count_per_layer():
   spec = types.ModelSpec(width_multiplier=0.125, num_classes=7)
   channels = widths.channels_of(spec) | {'stage3_block2_conv1': 5}
@@ -69,6 +102,13 @@ def test_channels_that_do_not_fit(change, message):
     (types.ModelSpec(depth=19), r'depth 19: expected one of \[18, 34, 50\]'),
     (types.ModelSpec(width_multiplier=0.001), 'without channels'),
     (types.ModelSpec(num_classes=1), '1 classes: expected at least 2'),
+    (types.ModelSpec(blocks=(2, 0)), 'blocks 2, 0: expected 1 to 4 stages'),
+    (types.ModelSpec(blocks=(1,) * 5), 'expected 1 to 4 stages of a block'),
+    (types.ModelSpec(stage_widths=(8, 16)), '8, 16: expected one of at least'),
+    (
+      types.ModelSpec(blocks=(1, 1), stage_widths=(8, 0)),
+      '8, 0: expected one of at least 1 for each of the 2 stages',
+    ),
   ],
 )
 def test_specs_that_no_network_fits(spec, message):

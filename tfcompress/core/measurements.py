@@ -127,6 +127,39 @@ class LatencyRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class OperatorRecord:
+  """One operator of a file, timed alone.
+
+  Attributes:
+    operator: TFLite's name, such as 'CONV_2D'.
+    name: of what it writes.
+    shape: of what it writes.
+    dtype: of what it writes.
+    ms: median time in milliseconds, one thread.
+  """
+
+  operator: str
+  name: str
+  shape: tuple[int, ...]
+  dtype: str
+  ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileRecord:
+  """Where a file's time goes.
+
+  Attributes:
+    operators: in the order of execution.
+    whole_ms: median time of the whole file. The operators' sum differs: alone,
+      each finds its data in the caches, but a runtime may also fuse some.
+  """
+
+  operators: tuple[OperatorRecord, ...]
+  whole_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
 class MemoryRecord:
   """Resident memory of a fresh process that runs the model, in MiB.
 

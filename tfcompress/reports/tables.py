@@ -36,6 +36,27 @@ def measurement(record: measurements.Measurement) -> str:
   return '\n'.join(lines)
 
 
+def profile(record: measurements.ProfileRecord) -> str:
+  """Returns a line an operator, and what they come to."""
+  total = sum(operator.ms for operator in record.operators)
+  rows = [
+    (
+      operator.operator,
+      operator.name,
+      'x'.join(map(str, operator.shape)),
+      operator.dtype,
+      f'{operator.ms:.3f}',
+      f'{100 * operator.ms / total:.1f} %',
+    )
+    for operator in record.operators
+  ]
+  header = ('operator', 'writes', 'shape', 'dtype', 'ms', 'share')
+  return (
+    f'{table(header, rows)}\n{len(rows)} operators, each alone {total:.3f} ms, '
+    f'the file {record.whole_ms:.3f} ms, one thread'
+  )
+
+
 def _rows(record, score) -> list[tuple[str, str, str, str]]:
   """Name, figure, the baseline's, and the ratio, of every part there is."""
   rows = []

@@ -1,8 +1,9 @@
-"""What a `.tflite` holds, read from the flatbuffer and not from a runtime."""
+"""What a `.tflite` holds: the flatbuffer itself, without a runtime."""
 
 import dataclasses
 from collections.abc import Iterator
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -66,7 +67,7 @@ def weights(path: str) -> list[Weight]:
   for graph in model.subgraphs:
     packed = {}  # by the index of a tensor, that of the constant behind it
     for operator in graph.operators:
-      code = _code(model, operator)
+      code = code_of(model, operator)
       if code in _UNPACKING:
         index = operator.inputs[0]
         packed[operator.outputs[0]] = packed.get(index, index)
@@ -97,18 +98,44 @@ def constants(path: str) -> tuple[int, int]:
   return sum(size for size, _ in counts), sum(nonzero for _, nonzero in counts)
 
 
+def code_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
+  """Returns which operator it is, of schema.BuiltinOperator."""
+  code = model.operatorCodes[operator.opcodeIndex]
+  # Codes up to 127 once lay in the first field only.
+  return max(code.deprecatedBuiltinCode, code.builtinCode)
+
+
+def packed(model: schema.ModelT) -> bytes:
+  """Returns a flatbuffer as a file; vectors and names that are alike, once."""
+  builder = _SharingBuilder()
+  builder.Finish(model.Pack(builder), _IDENTIFIER)
+  return bytes(builder.Output())
+
+
+class _SharingBuilder(flatbuffers.Builder):
+  """Writes vectors of numbers, and strings, that are alike once."""
+
+  def __init__(self):
+    super().__init__()
+    self._written = {}
+
+  def CreateNumpyVector(self, x):
+    return self._once((x.dtype.str, x.tobytes()), super().CreateNumpyVector, x)
+
+  def CreateString(self, s, *args):
+    return self._once((s, args), super().CreateString, s, *args)
+
+  def _once(self, key, write, *args):
+    if key not in self._written:
+      self._written[key] = write(*args)
+    return self._written[key]
+
+
 def _model(path: str) -> schema.ModelT:
   content = interface.file_of(path).read_bytes()
   if content[4:8] != _IDENTIFIER:
     raise ValueError(f'{path}: not a .tflite file (no {_IDENTIFIER} mark)')
   return schema.ModelT.InitFromPackedBuf(content, 0)
-
-
-def _code(model: schema.ModelT, operator: schema.OperatorT) -> int:
-  """Which operator it is, of schema.BuiltinOperator."""
-  code = model.operatorCodes[operator.opcodeIndex]
-  # Codes up to 127 once lay in the first field only.
-  return max(code.deprecatedBuiltinCode, code.builtinCode)
 
 
 def _weight(model, kind: str, tensor, input_channels: int, path: str) -> Weight:

@@ -1,0 +1,218 @@
+"""Rewritten networks give the same numbers, and are what was meant."""
+
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.core import types
+from tfcompress.models import fake_quant, graph, resnet, rewrites
+
+layers = tf_keras.layers
+Rewrite = types.Rewrite
+
+
+def randomized(model):
+  """Weights of a network that was trained: no block is the identity."""
+  rng = np.random.RandomState(0)
+  for weight in model.weights:
+    noise = rng.rand(*weight.shape) + 0.5
+    if 'kernel' in weight.name:
+      noise = rng.randn(*weight.shape) / np.sqrt(np.prod(weight.shape[:-1]))
+    elif 'beta' in weight.name or 'mean' in weight.name:
+      noise = rng.randn(*weight.shape)
+    weight.assign(noise)
+  return model
+
+
+def pixels(size, count=4):
+  rng = np.random.RandomState(1)
+  return rng.randint(0, 256, (count, size, size, 3)).astype(np.float32)
+
+
+def assert_same(model, other, size):
+  images = pixels(size)
+  expected = model.predict(images, verbose=0)
+  assert expected.std() > 1e-3  # Not the same answer to everything.
+  np.testing.assert_allclose(
+    other.predict(images, verbose=0), expected, atol=1e-5
+  )
+
+
+def network(*body, size=32):
+  """The layers on end, then a classifier of 5."""
+  image = x = layers.Input((size, size, 3))
+  for layer in body:
+    x = layer(x)
+  x = layers.Dense(5, name='logits')(layers.GlobalAveragePooling2D()(x))
+  model = tf_keras.Model(image, layers.Softmax()(x))
+  return randomized(model)
+
+
+@pytest.mark.parametrize('internal', [64, 112, 224])
+@pytest.mark.parametrize('width', [0.5, 1.0])
+def test_a_resnet_of_every_size(width, internal):
+  spec = types.ModelSpec(width_multiplier=width, internal_size=internal)
+  model = randomized(resnet.build(spec))
+  other, done = rewrites.rewritten(model)
+  assert done == (Rewrite.SPACE_TO_DEPTH, Rewrite.NORMALIZATION)
+  stem = other.get_layer('stem_conv')
+  # 7x7/2 over three colors is 4x4 over the 12 of 2x2 pixels and 4 of white.
+  assert stem.kernel.shape == (4, 4, 16, round(64 * width))
+  assert stem.strides == (1, 1)
+  assert_same(model, other, 224)
+
+
+@pytest.mark.parametrize(
+  ('stem', 'kernel'),
+  [
+    (types.Stem.CONV7_POOL, (4, 4, 16, 8)),
+    (types.Stem.SPACE_TO_DEPTH4_CONV3, (3, 3, 64, 8)),
+    (types.Stem.CONV3_STRIDE2, (2, 2, 16, 8)),
+    (types.Stem.CONV3, (3, 3, 4, 8)),
+  ],
+)
+def test_every_stem(stem, kernel):
+  spec = types.ModelSpec(width_multiplier=0.125, input_size=32, stem=stem)
+  model = randomized(resnet.build(spec))
+  other, _ = rewrites.rewritten(model)
+  assert other.get_layer('stem_conv').kernel.shape == kernel
+  assert_same(model, other, 32)
+
+
+@pytest.mark.parametrize(
+  ('kernel', 'stride', 'padding'),
+  [
+    (2, 2, 'valid'),
+    (3, 2, 'valid'),
+    (4, 4, 'same'),
+    (5, 2, 'same'),
+    (7, 2, 'valid'),
+    (8, 4, 'valid'),
+    (11, 4, 'same'),
+  ],
+)
+def test_every_convolution_over_blocks(kernel, stride, padding):
+  conv = layers.Conv2D(6, kernel, stride, padding, name='conv')
+  model = network(conv, layers.ReLU())
+  other, _ = rewrites.rewritten(model, [Rewrite.SPACE_TO_DEPTH])
+  assert other.get_layer('conv').strides == (1, 1)
+  assert_same(model, other, 32)
+
+
+def test_a_kernel_in_blocks_by_hand():
+  # One channel in and out, 3x3 with a stride of 2, padded after: the blocks'
+  # channels are upper left, upper right, lower left, lower right.
+  kernel = np.arange(1, 10, dtype=np.float32).reshape(3, 3, 1, 1)
+  blocks = rewrites._in_blocks(kernel, stride=2, before=0, size=2)[..., 0]
+  assert blocks[0, 0].tolist() == [1, 2, 4, 5]
+  assert blocks[0, 1].tolist() == [3, 0, 6, 0]
+  assert blocks[1, 0].tolist() == [7, 8, 0, 0]
+  assert blocks[1, 1].tolist() == [9, 0, 0, 0]
+
+
+@pytest.mark.parametrize('normalization', list(types.Normalization)[1:])
+def test_a_normalization_goes_into_the_stem(normalization):
+  spec = types.ModelSpec(
+    width_multiplier=0.125, input_size=32, normalization=normalization
+  )
+  model = randomized(resnet.build(spec))
+  other, done = rewrites.rewritten(model, [Rewrite.NORMALIZATION])
+  assert done == (Rewrite.NORMALIZATION,)
+  names = [layer.name for layer in other.layers]
+  assert 'normalize' not in names
+  # Without an offset there is nothing that a channel of white is good for.
+  needs_white = normalization is not types.Normalization.UNIT
+  assert ('stem_conv_white' in names) == needs_white
+  assert_same(model, other, 32)
+
+
+def test_layers_that_do_nothing_are_left_out():
+  model = network(
+    layers.Resizing(32, 32),
+    layers.Rescaling(1.0),
+    layers.ZeroPadding2D(0),
+    layers.Conv2D(6, 3, activation='relu'),
+    layers.Dropout(0.5),
+    layers.MaxPooling2D(1, 1),
+    layers.Activation('linear'),
+  )
+  other, done = rewrites.rewritten(model)
+  assert done == (Rewrite.NO_OPS,)
+  kinds = [type(layer).__name__ for layer in other.layers]
+  assert kinds == [
+    'InputLayer', 'Conv2D', 'GlobalAveragePooling2D', 'Dense', 'Softmax',
+  ]  # fmt: skip
+  assert_same(model, other, 32)
+
+
+def test_a_last_layer_that_does_nothing_is_left_out():
+  image = layers.Input((8, 8, 3))
+  x = layers.Softmax()(layers.Dense(5)(layers.Flatten()(image)))
+  model = tf_keras.Model(image, layers.Activation('linear')(x))
+  other, _ = rewrites.rewritten(model, [Rewrite.NO_OPS])
+  assert isinstance(other.layers[-1], layers.Softmax)
+  assert other.output_shape == (None, 5)
+
+
+def test_a_network_trained_for_int8_keeps_its_ranges():
+  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
+  model = fake_quant.quantized(randomized(resnet.build(spec)))
+  fake_quant.calibrate(model, [pixels(32)])
+  other, done = rewrites.rewritten(model)
+  assert done == (Rewrite.SPACE_TO_DEPTH,)
+  images = pixels(32)
+  # The same roundings: not a digit is other.
+  np.testing.assert_array_equal(
+    other.predict(images, verbose=0), model.predict(images, verbose=0)
+  )
+
+
+@pytest.mark.parametrize(
+  ('rewrite', 'message'),
+  [
+    ('space_to_depth', r'=space_to_depth does not fit .* no convolution over'),
+    ('normalization', '0 Rescaling layers, expected one; leave it out'),
+    ('no_ops', 'every layer does something'),
+  ],
+)
+def test_a_rewrite_that_does_not_fit(rewrite, message):
+  model = network(layers.Conv2D(6, 3, padding='same'))
+  with pytest.raises(ValueError, match=message):
+    rewrites.rewritten(model, [Rewrite(rewrite)])
+  same, done = rewrites.rewritten(model)
+  assert same is model
+  assert done == ()
+
+
+@pytest.mark.parametrize(
+  ('body', 'message'),
+  [
+    (
+      [layers.Conv2D(3, 3), layers.Rescaling(2.0, 1.0), layers.Conv2D(4, 3)],
+      'comes after more than a resize',
+    ),
+    (
+      [layers.Rescaling(2.0, 1.0), layers.DepthwiseConv2D(3)],
+      'read by more or other than a convolution',
+    ),
+    (
+      [layers.Rescaling(2.0, 1.0), layers.Conv2D(6, 3, groups=3)],
+      'has groups',
+    ),
+  ],
+)
+def test_a_normalization_that_must_stay(body, message):
+  with pytest.raises(ValueError, match=message):
+    rewrites.rewritten(network(*body), [Rewrite.NORMALIZATION])
+
+
+def test_zeros_and_counts_stay():
+  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
+  model = randomized(resnet.build(spec))
+  kernel = model.get_layer('stem_conv').kernel
+  kernel.assign(np.where(np.arange(kernel.shape[-1]) < 3, 0, kernel))
+  other, _ = rewrites.rewritten(model)
+  after = graph.kernels(other)['stem_conv'].numpy()
+  assert not after[..., :3].any()
+  assert after[..., 3:].any(axis=(0, 1, 2)).all()
+  assert_same(model, other, 32)

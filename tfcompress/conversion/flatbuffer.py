@@ -1,0 +1,87 @@
+"""Exact changes to the file itself, which no converter makes.
+
+- resize: uint8 pixels that become int8 and are then resized are resized first;
+  of 224x224 pixels those of 64x64 remain to be converted.
+- compact: names are those of the layers, and vectors of the same numbers, such
+  as the zero points of every tensor with as many channels, are written once.
+"""
+
+from collections.abc import Collection
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tfcompress.runtimes import tflite_file
+
+_RESIZES = (
+  schema.BuiltinOperator.RESIZE_BILINEAR,
+  schema.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR,
+)
+
+
+def resized_first(content: bytes) -> bytes | None:
+  """Returns the file with its pixels resized as uint8; None if it has no such.
+
+  Args:
+    content: a `.tflite`.
+  """
+  model = schema.ModelT.InitFromPackedBuf(content, 0)
+  graph = model.subgraphs[0]
+  convert, resize = graph.operators[:2]
+  if (
+    len(model.subgraphs) > 1
+    or tflite_file.code_of(model, convert) != schema.BuiltinOperator.QUANTIZE
+    or tflite_file.code_of(model, resize) not in _RESIZES
+    or resize.inputs[0] != convert.outputs[0]
+  ):
+    return None
+  pixels, moved = convert.inputs[0], convert.outputs[0]
+  resized = resize.outputs[0]
+  alone = sum(moved in operator.inputs for operator in graph.operators) == 1
+  if not alone or not _same_numbers(graph, pixels, moved):
+    return None
+  # The tensor between the two is now the uint8 one that is resized already.
+  graph.tensors[moved].type = graph.tensors[pixels].type
+  graph.tensors[moved].quantization = graph.tensors[pixels].quantization
+  graph.tensors[moved].shape = graph.tensors[resized].shape
+  graph.tensors[moved].shapeSignature = graph.tensors[resized].shapeSignature
+  resize.inputs, resize.outputs = [pixels, *resize.inputs[1:]], [moved]
+  convert.inputs, convert.outputs = [moved], [resized]
+  graph.operators[:2] = [resize, convert]
+  return tflite_file.packed(model)
+
+
+def compacted(content: bytes, layers: Collection[str]) -> bytes:
+  """Returns the file in fewer bytes.
+
+  Args:
+    content: a `.tflite`.
+    layers: names that a tensor keeps of its longer one; inputs and outputs keep
+      all.
+  """
+  model = schema.ModelT.InitFromPackedBuf(content, 0)
+  for graph in model.subgraphs:
+    public = {*graph.inputs, *graph.outputs}
+    for index, tensor in enumerate(graph.tensors):
+      if index not in public:
+        tensor.name = _short(tensor.name.decode(), layers).encode()
+  return tflite_file.packed(model)
+
+
+def _short(name: str, layers: Collection[str]) -> str:
+  """The last part of a tensor's name that is a layer's."""
+  parts = name.replace(';', '/').split('/')
+  own = [part for part in parts if part in layers]
+  return own[-1] if own else name
+
+
+def _same_numbers(graph: schema.SubGraphT, first: int, second: int) -> bool:
+  """Whether uint8 and int8 numbers that differ by 128 stand for the same."""
+  before, after = graph.tensors[first], graph.tensors[second]
+  types = (schema.TensorType.UINT8, schema.TensorType.INT8)
+  if (before.type, after.type) != types:
+    return False
+  zero = lambda tensor: int(tensor.quantization.zeroPoint[0])
+  return (
+    before.quantization.scale[0] == after.quantization.scale[0]
+    and zero(before) - zero(after) == 128
+  )

@@ -1,0 +1,115 @@
+"""Where the time of a `.tflite` goes, operator by operator.
+
+LiteRT hands most of a file to XNNPACK as one piece and tells no times from
+inside it. So every operator is made a file of its own, with the constants that
+it reads, and timed alone in the same runtime.
+"""
+
+import copy
+import statistics
+import time
+
+import numpy as np
+from ai_edge_litert import interpreter as litert
+from ai_edge_litert import schema_py_generated as schema
+
+from tfcompress.core import measurements
+from tfcompress.runtimes import interface, tflite_file
+
+_WARMUP_RUNS, _LEAST_RUNS = 5, 10
+_NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items()}
+_DTYPES = {v: k.lower() for k, v in vars(schema.TensorType).items()}
+
+
+def profile(path: str, seconds: float = 0.1) -> measurements.ProfileRecord:
+  """Times a file and each of its operators, on random inputs, one thread.
+
+  Args:
+    path: a `.tflite`, or an export folder with one.
+    seconds: for each operator, and ten times that for the whole; ten runs at
+      least.
+  """
+  content = interface.file_of(path).read_bytes()
+  model = schema.ModelT.InitFromPackedBuf(content, 0)
+  graph = model.subgraphs[0]
+  operators = tuple(
+    _record(model, graph, operator, seconds) for operator in graph.operators
+  )
+  return measurements.ProfileRecord(
+    operators, _median_ms(content, 10 * seconds)
+  )
+
+
+def _record(
+  model: schema.ModelT,
+  graph: schema.SubGraphT,
+  operator: schema.OperatorT,
+  seconds: float,
+) -> measurements.OperatorRecord:
+  output = graph.tensors[operator.outputs[0]]
+  shape = () if output.shape is None else output.shape
+  return measurements.OperatorRecord(
+    operator=_NAMES[tflite_file.code_of(model, operator)],
+    name=output.name.decode(),
+    shape=tuple(int(size) for size in shape),
+    dtype=_DTYPES[output.type],
+    ms=_median_ms(_alone(model, graph, operator), seconds),
+  )
+
+
+def _alone(
+  model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
+) -> bytes:
+  """A file of one operator, whose inputs are those that are no constants."""
+  used = dict.fromkeys([*operator.inputs, *operator.outputs])
+  used = [i for i in used if i >= 0]  # -1 stands for one left out
+  place = {-1: -1} | {index: i for i, index in enumerate(used)}
+  tensors, buffers = [], [schema.BufferT()]
+  for index in used:
+    tensor = copy.copy(graph.tensors[index])
+    buffer = model.buffers[tensor.buffer]
+    tensor.buffer = 0
+    if buffer.data is not None:
+      tensor.buffer = len(buffers)
+      buffers.append(buffer)
+    tensors.append(tensor)
+  single = copy.copy(operator)
+  single.opcodeIndex = 0
+  single.inputs = [place[index] for index in operator.inputs]
+  single.outputs = [place[index] for index in operator.outputs]
+  part = schema.SubGraphT()
+  part.tensors, part.operators = tensors, [single]
+  part.outputs = single.outputs
+  part.inputs = [
+    i
+    for i in dict.fromkeys(single.inputs)
+    if i >= 0 and not tensors[i].buffer and not tensors[i].isVariable
+  ]
+  file = schema.ModelT()
+  file.version, file.buffers, file.subgraphs = model.version, buffers, [part]
+  file.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
+  return tflite_file.packed(file)
+
+
+def _median_ms(content: bytes, seconds: float) -> float:
+  """Median time of an inference on random numbers, in milliseconds."""
+  interpreter = litert.Interpreter(model_content=content, num_threads=1)
+  interpreter.allocate_tensors()
+  rng = np.random.RandomState(0)
+  for detail in interpreter.get_input_details():
+    interpreter.set_tensor(detail['index'], _random(rng, detail))
+  for _ in range(_WARMUP_RUNS):
+    interpreter.invoke()
+  samples, begin = [], time.perf_counter()
+  while len(samples) < _LEAST_RUNS or time.perf_counter() < begin + seconds:
+    start = time.perf_counter()
+    interpreter.invoke()
+    samples.append(time.perf_counter() - start)
+  return 1e3 * statistics.median(samples)
+
+
+def _random(rng: np.random.RandomState, detail: dict) -> np.ndarray:
+  dtype = np.dtype(detail['dtype'])
+  if dtype.kind == 'f':
+    return rng.rand(*detail['shape']).astype(dtype)
+  return rng.randint(0, 100, detail['shape']).astype(dtype)
