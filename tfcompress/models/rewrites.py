@@ -299,12 +299,25 @@ def _fold_into(draft: _Draft, conv: str, normalize: layers.Rescaling) -> None:
   scale, offset = of_each(normalize.scale), of_each(normalize.offset)
   folded = kernel * scale[:, None]
   if offset.any():
-    # One channel a pixel, so that no weight is much larger than the others.
-    share = np.einsum('hwco,c->hwo', kernel, offset / (_WHITE * pixels))
-    white = np.repeat(share[:, :, None], pixels, axis=2)
-    folded = np.concatenate([folded, white.astype(kernel.dtype)], axis=2)
+    share = np.einsum('hwco,c->hwo', kernel, offset / _WHITE)
+    folded = np.concatenate([folded, _spread(share, pixels, folded)], axis=2)
     draft.insert(WhiteChannels(pixels, name=f'{conv}_white'), conv)
   draft.weights[conv] = [folded, *others]
+
+
+def _spread(total: np.ndarray, count: int, kernel: np.ndarray) -> np.ndarray:
+  """Weights (H, W, count, O) of white channels that sum to `total` (H, W, O).
+
+  Several, so that none is much larger than the kernel's own; and all but one
+  are steps of what int8 will round it to: white is not noise, and the rounding
+  of each would add up.
+  """
+  step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+  step = np.where(step, step, 1)
+  even = step * np.round(total / (count * step))
+  last = total - (count - 1) * even
+  white = np.stack([*[even] * (count - 1), last], axis=2)
+  return white.astype(kernel.dtype)
 
 
 # In this order: a normalization goes into the kernel that there is then.
