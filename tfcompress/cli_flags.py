@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import signal
 import sys
+import types as python_types
 import typing
 from collections.abc import Callable
 
@@ -122,16 +123,21 @@ def define(config: type, **helps: str | tuple) -> None:
       continue
     text = helps[field.name]
     text, *bounds = (text,) if isinstance(text, str) else text
-    hint = hints[field.name]
-    if typing.get_origin(hint) is tuple:
-      flags.DEFINE_list(field.name, list(field.default), text)
-      continue
-    optional = typing.get_args(hint)
-    kind = optional[0] if optional else hint
-    if issubclass(kind, enum.Enum):
+    kind = _without_none(hints[field.name])
+    if typing.get_origin(kind) is tuple:
+      default = None if field.default is None else list(field.default)
+      flags.DEFINE_list(field.name, default, text)
+    elif issubclass(kind, enum.Enum):
       flags.DEFINE_enum_class(field.name, field.default, kind, text)
     else:
       _DEFINE[kind](field.name, field.default, text, *bounds)
+
+
+def _without_none(hint: type) -> type:
+  """The type of `hint`'s values that are not None."""
+  if typing.get_origin(hint) in (typing.Union, python_types.UnionType):
+    return typing.get_args(hint)[0]
+  return hint
 
 
 _DEFINE = {
@@ -160,12 +166,15 @@ def _value(name: str, hint: type):
   value = FLAGS[name].value
   if not isinstance(value, list):
     return value
-  kind = typing.get_args(hint)[0]
+  kind = typing.get_args(_without_none(hint))[0]
   try:
     return tuple(kind(item) for item in value)
   except ValueError as error:
+    expected = 'whole numbers'
+    if issubclass(kind, enum.Enum):
+      expected = f'some of {", ".join(member.value for member in kind)}'
     raise ValueError(
-      f'--{name}={",".join(value)}: expected whole numbers, separated by commas'
+      f'--{name}={",".join(value)}: expected {expected}, separated by commas'
     ) from error
 
 
