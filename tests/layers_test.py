@@ -14,8 +14,9 @@ MAY_IMPORT = {
   'training': {'core', 'models', 'data'},
   'conversion': {'core', 'models', 'data', 'runtimes'},
   'measurement': {'core', 'data', 'runtimes'},
+  'compression': {'core'},
 }
-COMMANDS = {'train', 'export', 'evaluate'}
+COMMANDS = {'train', 'export', 'evaluate', 'compress'}
 BELOW_COMMANDS = {'cli_flags', *MAY_IMPORT}
 MODULES = sorted(PACKAGE.rglob('*.py'))
 

@@ -134,6 +134,9 @@ def _define_stage_flags() -> None:
     'int8',
   )
   flags.DEFINE_string('output_dir', None, 'the artifact folder to write')
+  flags.DEFINE_bool(
+    'check_flags', False, 'check the flags, print them as a flagfile and stop'
+  )
   cli_flags.define_data_flags()
   flags.DEFINE_enum('depth', '18', ['18', '34', '50'], 'layers of the ResNet')
   cli_flags.define(types.ModelSpec, **_MODEL)
@@ -407,6 +410,9 @@ def _train_first(role: str, artifact: str, *more: str) -> None:
 def _train() -> None:
   config = _config()
   flags_text = cli_flags.as_flagfile()  # Before libraries add flags of theirs.
+  if FLAGS.check_flags:
+    print(flags_text.replace('--check_flags\n', ''), end='')
+    return
   if config.parent:
     rewind = config.prune and config.prune.rewind_epoch
     more = [] if rewind is None else [f'--keep_epoch={rewind}']
