@@ -5,9 +5,16 @@
 
 The file is compared with its parent on held-out images before anything is
 written.
+
+  python -m tfcompress.export --artifact=runs/kd --variant=static_wi4_ai8 \\
+    --max_drop=1 --sensitivity --output_dir=exported/kd_wi4
+
+Names of variants decode: wi4 is int4 weights, ai8 int8 activations, afp32 those
+in float32.
 """
 
 import dataclasses
+import re
 
 from absl import flags
 
@@ -15,21 +22,59 @@ from tfcompress import cli_flags
 from tfcompress.core import records, types
 
 FLAGS = flags.FLAGS
+_BITS = {'wi': ('weights', ('4', '8')), 'ai': ('activations', ('8',))}
+
+
+class _VariantParser(flags.EnumClassParser):
+  """Says of a name that decodes which of its bits are out of range."""
+
+  def parse(self, argument):
+    try:
+      return super().parse(argument)
+    except ValueError as error:
+      wrong = [
+        f'int{bits} {_BITS[kind][0]} are out of range, expected '
+        + ' or '.join(f'{kind}{other}' for other in _BITS[kind][1])
+        for kind, bits in re.findall(r'_([wa]i)(\d+)', str(argument))
+        if bits not in _BITS[kind][1]
+      ]
+      raise ValueError('; '.join([*wrong, str(error)])) from error
 
 
 def _define_flags() -> None:
   flags.DEFINE_string('artifact', None, 'the artifact folder to export')
   flags.DEFINE_string('output_dir', None, 'where the three files go')
+  flags.DEFINE(
+    _VariantParser(types.Variant, case_sensitive=False),
+    'variant',
+    types.Variant.INT8,
+    'what the numbers of the file are: '
+    + ', '.join(variant.value for variant in types.Variant),
+    serializer=flags.EnumClassSerializer(lowercase=True),
+  )
   cli_flags.define_data_flags()
   cli_flags.define(
     types.ExportConfig,
-    variant=(
-      'int8 is full integer; dynamic has int8 weights and float32 activations'
+    io_dtype=(
+      'of input and output; uint8 if not given and the activations are int8'
     ),
-    io_dtype='of input and output; uint8 if not given and the variant is int8',
+    calibration=(
+      'static and mixed variants: min_max ranges are those that were seen, mse '
+      'ones err least'
+    ),
     calibration_examples=(
       'training images, evenly over the classes, that set the int8 ranges',
       1,
+    ),
+    sensitivity=(
+      'quantize one layer at a time; write sensitivity.csv, .md and .png'
+    ),
+    keep_float=('so many of the most sensitive layers stay in float32', 0),
+    max_drop=(
+      'points of top-1 that the file may lose: as many of the most sensitive '
+      'layers as it takes stay in higher precision; 1 of the mixed variant, if '
+      'not given',
+      0.0,
     ),
     parity_examples=(
       'held-out images on which file and parent are compared',
@@ -61,12 +106,21 @@ def _export() -> None:
   config = dataclasses.replace(config, data=cli_flags.data_spec(known))
   from tfcompress.conversion import run
 
-  parity = run.run(config)
+  parity = run.run(config, lambda layers: _report(config, layers))
   print(
     f'{config.output_dir}: {config.variant.value}, same top-1 as '
     f'{config.artifact} on {parity.agreement_percent:.1f} % of '
     f'{parity.examples} held-out images, {parity.snr_db:.1f} dB'
   )
+
+
+def _report(
+  config: types.ExportConfig, layers: tuple[types.LayerSensitivity, ...]
+) -> None:
+  from tfcompress.reports import sensitivity
+
+  print(sensitivity.table(layers))
+  sensitivity.write(config.output_dir, layers, config.variant)
 
 
 def main() -> None:

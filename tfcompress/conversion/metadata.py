@@ -44,6 +44,7 @@ def metadata(
       'sha256': model_sha256,
       'variant': config.variant.value,
       'io_dtype': variants.io_dtype(config.variant, config.io_dtype).value,
+      'calibration': _calibration(config, manifest),
       'input_scaling': manifest.input_scaling.value,
       'class_names': list(manifest.class_names),
       'data': records.to_json(config.data or manifest.data),
@@ -82,6 +83,18 @@ def architecture(
       _layer(model.get_layer(layer.name), layer, manifest.clusters)
       for layer in kept.layers
     ],
+  }
+
+
+def _calibration(
+  config: types.ExportConfig, manifest: types.Manifest
+) -> dict[str, object] | None:
+  """How ranges were chosen; None where there are none, or trained ones."""
+  if manifest.quantized or not variants.RECIPES[config.variant].calibrated:
+    return None
+  return {
+    'method': config.calibration.value,
+    'examples': config.calibration_examples,
   }
 
 

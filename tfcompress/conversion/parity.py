@@ -1,6 +1,9 @@
 """Checks that a converted file still is the model it was made from."""
 
 import dataclasses
+import os
+import pathlib
+import tempfile
 
 import numpy as np
 import tf_keras
@@ -28,20 +31,59 @@ class Parity:
   parent_top1_percent: float
   file_top1_percent: float
 
+  @property
+  def top1_drop(self) -> float:
+    """Points of top-1 that the file lacks of its parent's."""
+    return self.parent_top1_percent - self.file_top1_percent
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+  """Images that were not trained on, and what the parent says of them.
+
+  Attributes:
+    images: uint8 (N, S, S, 3).
+    labels: int64 (N,).
+    parent: its probabilities, float32 (N, C).
+  """
+
+  images: np.ndarray
+  labels: np.ndarray
+  parent: np.ndarray
+
+
+def held_out(
+  model: tf_keras.Model, images: np.ndarray, labels: np.ndarray
+) -> HeldOut:
+  """Runs the parent on uint8 images (N, S, S, 3) with labels (N,)."""
+  parent = model.predict(images.astype(np.float32), batch_size=32, verbose=0)
+  return HeldOut(images, labels, parent)
+
 
 def measure(
-  model: tf_keras.Model, path: str, images: np.ndarray, labels: np.ndarray
+  path: str, known: HeldOut, num_threads: int | None = None
 ) -> Parity:
-  """Runs both on uint8 images (N, S, S, 3) with labels (N,)."""
-  parent = model.predict(images.astype(np.float32), batch_size=32, verbose=0)
-  backend = load.open_model(path)
+  """Runs a file on held-out images and compares it with its parent.
+
+  Raises:
+    ValueError: its probabilities are not finite.
+  """
+  backend = load.open_model(path, num_threads=num_threads)
   info, out = backend.inputs[0], backend.outputs[0]
-  encoded = interface.encode(images, info, types.Normalization.RAW)
+  encoded = interface.encode(known.images, info, types.Normalization.RAW)
   file = np.concatenate(
     [interface.decode(backend.predict(one[None]), out) for one in encoded]
   )
   backend.close()
-  return compare(parent, file, labels)
+  return compare(known.parent, file, known.labels)
+
+
+def measure_content(content: bytes, known: HeldOut) -> Parity:
+  """As `measure`, of a file that is not written yet, on all cores."""
+  with tempfile.TemporaryDirectory() as scratch:
+    path = pathlib.Path(scratch) / interface.MODEL_FILE
+    path.write_bytes(content)
+    return measure(str(path), known, len(os.sched_getaffinity(0)))
 
 
 def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:

@@ -1,31 +1,49 @@
 """Exports an artifact: converts, checks, and only then writes."""
 
+import collections
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
 import tf_keras
 
-from tfcompress.conversion import metadata, parity, preserved, tflite, variants
+from tfcompress.conversion import (
+  metadata,
+  parity,
+  precision,
+  preserved,
+  representative,
+  tflite,
+  variants,
+)
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
 from tfcompress.models import custom, graph, io
-from tfcompress.runtimes import interface
+from tfcompress.runtimes import interface, tflite_file
 
 _ARCHITECTURE = 'architecture.json'
 
 
-def run(config: types.ExportConfig) -> parity.Parity:
+def run(
+  config: types.ExportConfig, report: precision.Report = lambda layers: None
+) -> parity.Parity:
   """Writes model.tflite, metadata.json and architecture.json.
+
+  Args:
+    config: what to export, and as what.
+    report: is given the sensitivity of the layers, where that is measured.
 
   Returns:
     How the file compares with its parent.
 
   Raises:
-    ValueError: no such artifact, other classes, or a file that fails a check;
-      nothing is written then.
+    ValueError: no such artifact, other classes, options that contradict each
+      other, images that cannot stand for those of the training, or a file that
+      fails a check. Nothing is written then, but the file of the smallest drop
+      under another name where max_drop cannot be met.
   """
-  variants.io_dtype(config.variant, config.io_dtype)
+  variants.require_options(config)
   manifest = records.read_manifest(config.artifact)
   metadata.require_challenge(config, manifest.model)
   records.require_writable(config.output_dir)
@@ -34,17 +52,60 @@ def run(config: types.ExportConfig) -> parity.Parity:
   sources.require_classes(source, manifest.class_names)
   custom.register(config.custom_objects)
   model, _ = io.load(config.artifact)
-  draw = lambda split, count: _drawn(source, split, count, data, model)
-  representative = None
+  images = None
   if tflite.needs_images(model, config.variant):
-    representative, _ = draw(types.Split.TRAIN, config.calibration_examples)
-  content = tflite.convert(
-    model, config.variant, config.io_dtype, representative
+    images = _representative(config, manifest, model, source, data)
+  known = parity.held_out(
+    model,
+    *_drawn(
+      source, types.Split.VALIDATION, config.parity_examples, data, model
+    ),
   )
-  held_out = draw(types.Split.VALIDATION, config.parity_examples)
-  result, kept = _check(config, manifest, model, content, held_out)
+  content = _converted(config, model, images, known, report)
+  result, kept = _check(config, manifest, model, content, known)
   _write(config, manifest, model, content, result, kept)
   return result
+
+
+def _representative(
+  config: types.ExportConfig,
+  manifest: types.Manifest,
+  model: tf_keras.Model,
+  source: sources.Source,
+  data: types.DataSpec,
+) -> np.ndarray:
+  """Training images that ranges are calibrated on."""
+  count = config.calibration_examples
+  images, labels = _drawn(source, types.Split.TRAIN, count, data, model)
+  representative.require_pixels(images)
+  representative.require_classes(labels, manifest.class_names)
+  if data != manifest.data:
+    representative.require_training_scale(model, images)
+  return images
+
+
+def _converted(
+  config: types.ExportConfig,
+  model: tf_keras.Model,
+  images: np.ndarray | None,
+  known: parity.HeldOut,
+  report: precision.Report,
+) -> bytes:
+  """The file; raises ValueError where max_drop cannot be met."""
+  if variants.RECIPES[config.variant].configure is not None:
+    return tflite.convert(model, config.variant, config.io_dtype, images)
+  file = tflite.float_file(model, config.variant, images, config.calibration)
+  chosen = precision.choose(file, config, known, report)
+  if chosen.is_within:
+    return chosen.content
+  drop = chosen.parity.top1_drop
+  aside = pathlib.Path(config.output_dir) / f'model.drop-{drop:.2f}.tflite'
+  records.write_bytes(aside, chosen.content)
+  raise ValueError(
+    f'--max_drop={precision.limit(config):g} cannot be met: the smallest drop found is {drop:.2f} '
+    f'points of top-1 on {chosen.parity.examples} held-out images, kept aside '
+    f'as {aside}; raise --max_drop, or choose another --variant'
+  )
 
 
 def _drawn(
@@ -70,7 +131,7 @@ def _check(
   manifest: types.Manifest,
   model: tf_keras.Model,
   content: bytes,
-  held_out: tuple[np.ndarray, np.ndarray],
+  known: parity.HeldOut,
 ) -> tuple[parity.Parity, preserved.Preserved]:
   """Raises ValueError unless the file is what it should be."""
   with tempfile.TemporaryDirectory() as scratch:
@@ -79,8 +140,13 @@ def _check(
     parity.require_interface(path, manifest.model)
     kernels = graph.kernels(model)
     kept = preserved.check({n: k.numpy() for n, k in kernels.items()}, path)
-    result = parity.measure(model, path, *held_out)
+    result = parity.measure(path, known)
+    numbers = collections.Counter(
+      (weight.operator, weight.dtype) for weight in tflite_file.weights(path)
+    )
   parity.require(result, config)
+  if why := variants.slowness(config.variant, numbers):
+    print(f'warning: {why}', file=sys.stderr)
   return result, kept
 
 

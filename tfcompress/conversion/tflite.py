@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.conversion import variants
+from tfcompress.conversion import edge_quantizer, float_files, variants
+from tfcompress.conversion import representative as representative_lib
 from tfcompress.core import types
 from tfcompress.models import fake_quant
 
@@ -16,45 +17,56 @@ def convert(
   variant: types.Variant,
   io_dtype: types.IoDtype | None = None,
   representative: np.ndarray | None = None,
+  calibration: types.Calibration = types.Calibration.MIN_MAX,
 ) -> bytes:
   """Converts a classifier with a batch of exactly one.
 
   Args:
     model: from float32 images (B, S, S, 3), 0..255, to probabilities (B, C);
       one that was trained for int8 brings its ranges with it.
-    variant: what the numbers of the file are.
+    variant: what the numbers of the file are; of a variant with several kernels
+      have the lowest, see `precision` for others.
     io_dtype: of input and output; None takes the variant's own.
-    representative: uint8 images (N, S, S, 3), where `needs_images`.
+    representative: images (N, S, S, 3), 0..255, where `needs_images`.
+    calibration: how ranges are chosen, of a variant of ai-edge-quantizer.
 
   Returns:
     The file.
 
   Raises:
-    ValueError: an io_dtype that the variant cannot have, no images for a
-      variant that is calibrated, or a variant that is not what the model was
-      trained for.
+    ValueError: an io_dtype that the variant cannot have, no images or no pixels
+      for a variant that is calibrated, or a variant that is not what the model
+      was trained for.
   """
   dtype = variants.io_dtype(variant, io_dtype)
-  calibrated = needs_images(model, variant)
-  converter = tf.lite.TFLiteConverter.from_keras_model(_with_batch_one(model))
-  if fake_quant.is_quantized(model):
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-  else:
-    variants.RECIPES[variant].configure(converter)
-  if calibrated:
-    if representative is None or not len(representative):
-      raise ValueError(f'variant {variant.value} needs representative images')
-    images = _with_full_range(representative)
-    converter.representative_dataset = lambda: (
-      [image[None].astype(np.float32)] for image in images
-    )
-  if variants.RECIPES[variant].calibrated:
-    converter.inference_input_type = tf.as_dtype(dtype.value)
-    converter.inference_output_type = tf.as_dtype(dtype.value)
-  with warnings.catch_warnings():
-    # The converter asks for the ranges that calibration is about to find.
-    warnings.filterwarnings('ignore', 'Statistics for quantized inputs')
-    return converter.convert()
+  if variants.RECIPES[variant].configure is None:
+    file = float_file(model, variant, representative, calibration)
+    return edge_quantizer.quantized(file, file.lowest_bits(), dtype)
+  images = _pixels(model, variant, representative)
+  return _by_converter(model, variant, dtype, images)
+
+
+def float_file(
+  model: tf_keras.Model,
+  variant: types.Variant,
+  representative: np.ndarray | None = None,
+  calibration: types.Calibration = types.Calibration.MIN_MAX,
+) -> float_files.FloatFile:
+  """Converts a classifier to float32, ready to become a variant.
+
+  Args:
+    model: as in `convert`.
+    variant: one of ai-edge-quantizer.
+    representative: as in `convert`.
+    calibration: how ranges are chosen.
+
+  Raises:
+    ValueError: as in `convert`.
+  """
+  images = _pixels(model, variant, representative)
+  content = _by_converter(model, types.Variant.FLOAT32, types.IoDtype.FLOAT32)
+  names = {layer.name for layer in model.layers}
+  return float_files.prepare(content, variant, names, images, calibration)
 
 
 def needs_images(model: tf_keras.Model, variant: types.Variant) -> bool:
@@ -73,11 +85,58 @@ def needs_images(model: tf_keras.Model, variant: types.Variant) -> bool:
   return False
 
 
-def _with_batch_one(model: tf_keras.Model) -> tf_keras.Model:
-  image = tf_keras.Input(
-    batch_shape=(1, *model.input_shape[1:]), name=model.input_names[0]
+def _pixels(
+  model: tf_keras.Model, variant: types.Variant, images: np.ndarray | None
+) -> np.ndarray | None:
+  """The images of a variant that needs them."""
+  if not needs_images(model, variant):
+    return None
+  if images is None or not len(images):
+    raise ValueError(f'variant {variant.value} needs representative images')
+  representative_lib.require_pixels(images)
+  return images
+
+
+def _by_converter(
+  model: tf_keras.Model,
+  variant: types.Variant,
+  io_dtype: types.IoDtype,
+  images: np.ndarray | None = None,
+) -> bytes:
+  """One of the converter's own variants."""
+  converter = _converter(model)
+  if fake_quant.is_quantized(model):
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  else:
+    variants.RECIPES[variant].configure(converter)
+  if images is not None:
+    shown = _with_full_range(images)
+    converter.representative_dataset = lambda: (
+      [image[None].astype(np.float32)] for image in shown
+    )
+  if variants.RECIPES[variant].calibrated:
+    converter.inference_input_type = tf.as_dtype(io_dtype.value)
+    converter.inference_output_type = tf.as_dtype(io_dtype.value)
+  with warnings.catch_warnings():
+    # The converter asks for the ranges that calibration is about to find.
+    warnings.filterwarnings('ignore', 'Statistics for quantized inputs')
+    return converter.convert()
+
+
+def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
+  """Of one image; from_keras_model would trace every layer by itself first."""
+  (name,) = model.output_names
+  image = tf.TensorSpec(
+    (1, *model.input_shape[1:]), tf.float32, model.input_names[0]
   )
-  return tf_keras.Model(image, model(image, training=False))
+  holder = tf.Module()
+  holder.weights = model.variables
+  holder.call = tf.function(
+    lambda image: {name: model(image, training=False)}, input_signature=[image]
+  )
+  return tf.lite.TFLiteConverter.from_concrete_functions(
+    [holder.call.get_concrete_function()], holder
+  )
 
 
 def _with_full_range(images: np.ndarray) -> np.ndarray:

@@ -1,15 +1,42 @@
 """The table of variants: what the numbers of an exported file are.
 
-| variant | weights | activations | input and output |
+float32, float16, dynamic and int8 are the converter's own. The others are made
+by ai-edge-quantizer from the converter's float32 file, and their names decode:
+
+- static: every tensor has a calibrated range, and the file computes in
+  integers. mixed is static, with kernels of two widths.
+- dynamic: tensors are float32; a layer rounds its input to int8 as it runs, by
+  that input's own range.
+- weight_only: kernels are stored rounded, and computed with in float32.
+- wi8, wi4: kernels are int8 or int4, symmetric, with a scale per output channel.
+- ai8: what layers pass on is int8. afp32: it is float32.
+
+| variant | kernels | between layers | input and output |
 |---|---|---|---|
 | float32 | float32 | float32 | float32 |
 | float16 | float16 | float32 | float32 |
-| dynamic | int8 | float32 between, int8 inside operators | float32 |
-| int8 | int8 per channel | int8, calibrated | uint8, int8 or float32 |
+| dynamic | int8 from 1024 weights on | float32 | float32 |
+| int8 | int8 | int8, calibrated | uint8, int8 or float32 |
+| static_wi8_ai8 | int8 | int8, calibrated | uint8, int8 or float32 |
+| static_wi4_ai8 | int4 | int8, calibrated | uint8, int8 or float32 |
+| mixed_wi4_wi8_ai8 | int4 and int8 | int8, calibrated | uint8, int8 or float32 |
+| dynamic_wi8_afp32 | int8 | float32 | float32 |
+| dynamic_wi4_afp32 | int4 | float32 | float32 |
+| weight_only_wi8_afp32 | int8 | float32 | float32 |
+| weight_only_wi4_afp32 | int4 | float32 | float32 |
+
+A depthwise kernel is never int4, which ai-edge-quantizer does not offer: it is
+int8 there. Kernels that stay in higher precision (--keep_float, --max_drop) go
+from int4 to int8, and from int8 to float32; those of the mixed variant end at
+int8.
+
+What is fast, measured on LiteRT's CPU backend: int8 everywhere but in a dynamic
+depthwise convolution, int4 in dense layers that are not weight-only.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import enum
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +44,17 @@ import tensorflow as tf
 from tfcompress.core import types
 
 Representative = Callable[[], Iterable[list[np.ndarray]]]
+
+FLOAT_BITS = 32
+
+
+class Mode(enum.Enum):
+  """What is done about the tensors between layers."""
+
+  FLOAT = 'float'
+  STATIC = 'static'
+  DYNAMIC = 'dynamic'
+  WEIGHT_ONLY = 'weight_only'
 
 
 def _float16(converter: tf.lite.TFLiteConverter) -> None:
@@ -38,23 +76,75 @@ class Recipe:
   """How to make a variant.
 
   Attributes:
-    configure: sets a converter up.
-    calibrated: whether it needs representative images.
-    io_dtypes: what input and output can be, the default first.
+    mode: what is done about the tensors between layers.
+    configure: sets a converter up; None where ai-edge-quantizer makes it.
+    bits: what a number of a kernel can have, of ai-edge-quantizer's variants:
+      all kernels start with the first, the most sensitive may get the next.
+    max_drop: points of top-1 that may be lost, unless the user says so.
+    instead: another variant: of the converter's, one of ai-edge-quantizer that
+      comes closest; of ai-edge-quantizer's, one with faster kernels.
   """
 
-  configure: Callable[[tf.lite.TFLiteConverter], None]
-  calibrated: bool
-  io_dtypes: tuple[types.IoDtype, ...]
+  mode: Mode
+  configure: Callable[[tf.lite.TFLiteConverter], None] | None = None
+  bits: tuple[int, ...] = ()
+  max_drop: float | None = None
+  instead: types.Variant | None = None
+
+  @property
+  def calibrated(self) -> bool:
+    """Whether it needs representative images."""
+    return self.mode is Mode.STATIC
+
+  @property
+  def io_dtypes(self) -> tuple[types.IoDtype, ...]:
+    """What input and output can be, the default first."""
+    return tuple(types.IoDtype) if self.calibrated else (types.IoDtype.FLOAT32,)
 
 
-_FLOAT_IO = (types.IoDtype.FLOAT32,)
+_V = types.Variant
+_WI8, _WI4, _MIXED = (8, FLOAT_BITS), (4, 8, FLOAT_BITS), (4, 8)
 
 RECIPES = {
-  types.Variant.FLOAT32: Recipe(lambda converter: None, False, _FLOAT_IO),
-  types.Variant.FLOAT16: Recipe(_float16, False, _FLOAT_IO),
-  types.Variant.DYNAMIC: Recipe(_dynamic, False, _FLOAT_IO),
-  types.Variant.INT8: Recipe(_int8, True, tuple(types.IoDtype)),
+  _V.FLOAT32: Recipe(
+    Mode.FLOAT, lambda converter: None, instead=_V.STATIC_WI8_AI8
+  ),
+  _V.FLOAT16: Recipe(Mode.FLOAT, _float16, instead=_V.WEIGHT_ONLY_WI8_AFP32),
+  _V.DYNAMIC: Recipe(Mode.DYNAMIC, _dynamic, instead=_V.DYNAMIC_WI8_AFP32),
+  _V.INT8: Recipe(Mode.STATIC, _int8, instead=_V.STATIC_WI8_AI8),
+  _V.STATIC_WI8_AI8: Recipe(Mode.STATIC, bits=_WI8),
+  _V.STATIC_WI4_AI8: Recipe(Mode.STATIC, bits=_WI4, instead=_V.STATIC_WI8_AI8),
+  _V.MIXED_WI4_WI8_AI8: Recipe(
+    Mode.STATIC, bits=_MIXED, max_drop=1.0, instead=_V.STATIC_WI8_AI8
+  ),
+  _V.DYNAMIC_WI8_AFP32: Recipe(
+    Mode.DYNAMIC, bits=_WI8, instead=_V.STATIC_WI8_AI8
+  ),
+  _V.DYNAMIC_WI4_AFP32: Recipe(
+    Mode.DYNAMIC, bits=_WI4, instead=_V.DYNAMIC_WI8_AFP32
+  ),
+  _V.WEIGHT_ONLY_WI8_AFP32: Recipe(
+    Mode.WEIGHT_ONLY, bits=_WI8, instead=_V.STATIC_WI8_AI8
+  ),
+  _V.WEIGHT_ONLY_WI4_AFP32: Recipe(
+    Mode.WEIGHT_ONLY, bits=_WI4, instead=_V.WEIGHT_ONLY_WI8_AFP32
+  ),
+}
+
+_NO_INT4 = (
+  "LiteRT's CPU backend (XNNPACK) has int4 kernels for dense layers only"
+)
+_UNPACKED = 'int4 weights are widened to float32 anew for every image'
+# Why a kernel is slow, by what it is: mode, operator, numbers.
+_SLOW = {
+  (Mode.STATIC, 'conv_2d', 'int4'): _NO_INT4,
+  (Mode.DYNAMIC, 'conv_2d', 'int4'): _NO_INT4,
+  (Mode.DYNAMIC, 'depthwise_conv_2d', 'int8'): (
+    "LiteRT's CPU backend (XNNPACK) has no depthwise convolution of float32 "
+    'with int8'
+  ),
+  (Mode.WEIGHT_ONLY, 'conv_2d', 'int4'): _UNPACKED,
+  (Mode.WEIGHT_ONLY, 'fully_connected', 'int4'): _UNPACKED,
 }
 
 
@@ -75,3 +165,56 @@ def io_dtype(
       f'expected {" or ".join(dtype.value for dtype in possible)}'
     )
   return wanted
+
+
+def require_options(config: types.ExportConfig) -> None:
+  """Raises ValueError where an option is not for the variant."""
+  recipe, name = RECIPES[config.variant], config.variant.value
+  io_dtype(config.variant, config.io_dtype)
+  chosen = config.calibration is not types.Calibration.MIN_MAX
+  given = {
+    '--sensitivity': config.sensitivity,
+    f'--keep_float={config.keep_float}': config.keep_float > 0,
+    f'--max_drop={config.max_drop}': config.max_drop is not None,
+    f'--calibration={config.calibration.value}': chosen,
+  }
+  for flag, is_given in given.items():
+    if is_given and recipe.configure is not None:
+      raise ValueError(
+        f'{flag} is not for --variant={name}, which the converter makes as a '
+        f'whole; use --variant={recipe.instead.value}'
+      )
+  if chosen and not recipe.calibrated:
+    raise ValueError(
+      f'--calibration={config.calibration.value} is not for --variant={name}, '
+      'whose activations have no calibrated ranges; leave it out, or use '
+      f'--variant={types.Variant.STATIC_WI8_AI8.value}'
+    )
+
+
+def slowness(
+  variant: types.Variant, kernels: Mapping[tuple[str, str], int]
+) -> str:
+  """Returns why a file is slow and what to take instead, or nothing.
+
+  Args:
+    variant: what it was made as.
+    kernels: how many it has, by operator, such as 'conv_2d', and dtype.
+  """
+  recipe = RECIPES[variant]
+  slow = {
+    key: (count, _SLOW[recipe.mode, *key])
+    for key, count in kernels.items()
+    if (recipe.mode, *key) in _SLOW
+  }
+  if not slow:
+    return ''
+  counts = ' and '.join(
+    f'{count} {operator} of {dtype}'
+    for (operator, dtype), (count, _) in slow.items()
+  )
+  reasons = '; '.join(dict.fromkeys(reason for _, reason in slow.values()))
+  return (
+    f'--variant={variant.value}: {counts} have no fast kernel: {reasons}; '
+    f'for speed take --variant={recipe.instead.value}'
+  )

@@ -250,6 +250,30 @@ class Rewrite(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class LayerSensitivity:
+  """What a file loses where one layer of it is quantized, and only that one.
+
+  Attributes:
+    layer: its name.
+    operator: TFLite's, such as 'CONV_2D'.
+    parameters: weights in its kernel.
+    bits: of one of them.
+    snr_db: signal-to-noise of the file's probabilities against its float
+      parent's.
+    top1_drop: points of top-1 that the file lacks of its parent's.
+    examples: held-out images that both were run on.
+  """
+
+  layer: str
+  operator: str
+  parameters: int
+  bits: int
+  snr_db: float
+  top1_drop: float
+  examples: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportConfig:
   """One export.
 
@@ -263,8 +287,9 @@ class ExportConfig:
     calibration_examples: representative images, drawn evenly over the classes.
     sensitivity: quantize one layer at a time, and write what each costs.
     keep_float: this many of the most sensitive layers stay in float.
-    max_drop: points of top-1 that may be lost; as many of the most sensitive
-      layers as it takes stay in higher precision.
+    max_drop: points of top-1 that the file may lack of its parent's; as many of
+      the most sensitive layers as it takes stay in higher precision. None takes
+      the variant's own, which is 1 of a mixed one and none of the others.
     profile: time the file operator by operator.
     parity_examples: held-out images on which file and parent are compared.
     min_agreement_percent: least share of parity images with the same top-1.

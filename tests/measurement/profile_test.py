@@ -1,0 +1,44 @@
+import pytest
+from ai_edge_litert import interpreter as litert
+
+from tfcompress.core import measurements, types
+from tfcompress.measurement import profile
+from tfcompress.reports import tables
+
+
+@pytest.mark.parametrize(
+  'variant',
+  [types.Variant.INT8, types.Variant.FLOAT32, types.Variant.DYNAMIC],
+)
+def test_every_operator_is_timed_alone(variant, exported):
+  record = profile.profile(exported[variant], seconds=0.01)
+  content = litert.Interpreter(f'{exported[variant]}/model.tflite')
+  # LiteRT's own list ends with the delegate that took some of them over.
+  expected = [
+    detail['op_name']
+    for detail in content._get_ops_details()
+    if detail['op_name'] != 'DELEGATE'
+  ]
+  assert [o.operator for o in record.operators] == expected
+  assert all(operator.ms > 0 for operator in record.operators)
+  assert record.operators[-1].shape == (1, 3)
+  # Alone or together, it is the same work.
+  total = sum(operator.ms for operator in record.operators)
+  assert 0.2 < total / record.whole_ms < 5
+
+
+def test_a_profile_as_a_table():
+  record = measurements.ProfileRecord(
+    (
+      measurements.OperatorRecord('CONV_2D', 'stem', (1, 8, 8, 4), 'int8', 3.0),
+      measurements.OperatorRecord('SOFTMAX', 'out', (1, 5), 'int8', 1.0),
+    ),
+    3.5,
+  )
+  lines = tables.profile(record).splitlines()
+  assert lines[2].split() == [
+    'CONV_2D', 'stem', '1x8x8x4', 'int8', '3.000', '75.0', '%',
+  ]  # fmt: skip
+  assert lines[-1] == (
+    '2 operators, each alone 4.000 ms, the file 3.500 ms, one thread'
+  )
