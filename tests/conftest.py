@@ -141,21 +141,29 @@ def own(own_file, baseline_config, tmp_path_factory) -> str:
   return config.output_dir
 
 
-@pytest.fixture(scope='session')
-def exported(baseline, tmp_path_factory) -> dict[types.Variant, str]:
-  """Export folders of the baseline, by variant."""
-  from tfcompress.conversion import run
+class Exports(dict):
+  """Export folders of an artifact, by variant, each made when first asked."""
 
-  root = tmp_path_factory.mktemp('exported')
-  folders = {}
-  for variant in types.Variant:
-    folders[variant] = str(root / variant.value)
+  def __init__(self, artifact: str, root: pathlib.Path):
+    super().__init__()
+    self._artifact, self._root = artifact, root
+
+  def __missing__(self, variant: types.Variant) -> str:
+    from tfcompress.conversion import run
+
+    self[variant] = str(self._root / variant.value)
     config = types.ExportConfig(
-      artifact=baseline,
-      output_dir=folders[variant],
+      artifact=self._artifact,
+      output_dir=self[variant],
       variant=variant,
       calibration_examples=12,
       min_agreement_percent=60,
     )
     run.run(config)
-  return folders
+    return self[variant]
+
+
+@pytest.fixture(scope='session')
+def exported(baseline, tmp_path_factory) -> dict[types.Variant, str]:
+  """Export folders of the baseline, by variant."""
+  return Exports(baseline, tmp_path_factory.mktemp('exported'))

@@ -58,6 +58,10 @@ def _define_flags() -> None:
     io_dtype=(
       'of input and output; uint8 if not given and the activations are int8'
     ),
+    rewrites=(
+      'exact changes to the graph, such as space_to_depth,normalization,resize,'
+      'no_ops; those that fit if not given, none if empty'
+    ),
     calibration=(
       'static and mixed variants: min_max ranges are those that were seen, mse '
       'ones err least'
@@ -86,6 +90,7 @@ def _define_flags() -> None:
       100.0,
     ),
     min_snr_db='least signal-to-noise of the probabilities in decibel',
+    profile='print the time of every operator of the file',
     username='for metadata.json; with it the file must be a submission',
     teamname='for metadata.json, likewise',
     custom_objects=cli_flags.CUSTOM_OBJECTS,
@@ -112,6 +117,11 @@ def _export() -> None:
     f'{config.artifact} on {parity.agreement_percent:.1f} % of '
     f'{parity.examples} held-out images, {parity.snr_db:.1f} dB'
   )
+  if config.profile:
+    from tfcompress.measurement import profile
+    from tfcompress.reports import tables
+
+    print(tables.profile(profile.profile(config.output_dir)))
 
 
 def _report(

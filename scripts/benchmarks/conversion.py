@@ -55,18 +55,19 @@ def slim() -> None:
 
 def rewrites() -> None:
   """A full int8 ResNet-18 with the exact rewrites over one without."""
-  from tfcompress.conversion import tflite
+  from tfcompress.conversion import flatbuffer, tflite
   from tfcompress.core import records
   from tfcompress.models import resnet
+  from tfcompress.models import rewrites as rewrites_lib
 
   model = resnet.build(types.ModelSpec())
   images = some_images()
   with tempfile.TemporaryDirectory() as folder:
     paths = [f'{folder}/{name}.tflite' for name in ('with', 'without')]
     for path, wanted in zip(paths, (None, ())):
-      content = tflite.convert(
-        model, types.Variant.INT8, None, images, rewrites=wanted
-      )
+      network, _ = rewrites_lib.rewritten(model, wanted)
+      content = tflite.convert(network, types.Variant.INT8, None, images)
+      content, _ = flatbuffer.rewritten(content, (), wanted)
       records.write_bytes(path, content)
     ours, plain = best_medians(paths, images)
   show(

@@ -133,17 +133,63 @@ def test_metadata_and_architecture_by_hand(baseline, tmp_path):
   assert architecture['compression_steps'] == ['baseline', 'float32']
   layers = {layer['name']: layer for layer in architecture['layers']}
   assert len(layers) == 21
+  assert architecture['pruning_rate'] == 0
+  # 7x7/2 over three colors, as 4x4/1 over blocks of 2x2 pixels with white: of
+  # 8x8 places the 7x7 kernel leaves 15 empty, of 16 values 12 are colors.
+  assert ours['rewrites'] == ['space_to_depth', 'normalization']
   assert layers['stem_conv'] == {
     'name': 'stem_conv',
     'type': 'Conv2D',
-    'in_channels': 3,
+    'in_channels': 16,
     'out_channels': spec.channels['stem_conv'],
-    'kernel_size': [7, 7],
-    'strides': [2, 2],
+    'kernel_size': [4, 4],
+    'strides': [1, 1],
     'dtype': 'float32',
-    'zeros': 0.0,
+    'zeros': pytest.approx(15 * 3 / 256, abs=0.01),
     'clusters': None,
   }
+
+
+def test_a_file_without_rewrites_has_the_layers_as_they_were(
+  baseline, tmp_path
+):
+  folder = tmp_path / 'out'
+  parity = run.run(
+    config(baseline, folder, variant=types.Variant.FLOAT32, rewrites=())
+  )
+  assert parity.agreement_percent == 100
+  architecture = json.loads((folder / 'architecture.json').read_text())
+  (stem,) = [
+    layer for layer in architecture['layers'] if layer['name'] == 'stem_conv'
+  ]
+  assert (stem['in_channels'], stem['kernel_size']) == (3, [7, 7])
+  metadata = json.loads((folder / 'metadata.json').read_text())
+  assert metadata['tfcompress']['rewrites'] == []
+
+
+@pytest.mark.parametrize(
+  ('rewrite', 'message'),
+  [
+    ('no_ops', 'no_ops does not fit .*: every layer does something'),
+    ('resize', 'resize does not fit: the file does not resize pixels'),
+  ],
+)
+def test_a_rewrite_that_does_not_fit_is_refused(
+  rewrite, message, baseline, tmp_path
+):
+  wanted = (types.Rewrite(rewrite),)
+  folder = tmp_path / 'out'
+  with pytest.raises(ValueError, match=message):
+    run.run(
+      config(baseline, folder, variant=types.Variant.FLOAT32, rewrites=wanted)
+    )
+  assert list(folder.iterdir()) == []
+
+
+def test_a_dense_layer_in_the_architecture(exported):
+  folder = pathlib.Path(exported[types.Variant.FLOAT32])
+  architecture = json.loads((folder / 'architecture.json').read_text())
+  layers = {layer['name']: layer for layer in architecture['layers']}
   assert layers['logits']['in_channels'] == 64
   assert layers['logits']['kernel_size'] == []
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from ai_edge_litert import schema_py_generated as schema
 
+from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
 _RESIZES = (
@@ -18,13 +19,41 @@ _RESIZES = (
 )
 
 
+def rewritten(
+  content: bytes,
+  layers: Collection[str],
+  wanted: Collection[types.Rewrite] | None = None,
+) -> tuple[bytes, tuple[types.Rewrite, ...]]:
+  """Returns a compact file of the same outputs, and the rewrites it went through.
+
+  Args:
+    content: a `.tflite`.
+    layers: names of the network's layers.
+    wanted: of RESIZE; others are ignored. None takes it where it fits.
+
+  Raises:
+    ValueError: it is wanted and does not fit.
+  """
+  done = ()
+  if wanted is None or types.Rewrite.RESIZE in wanted:
+    resized = resized_first(content)
+    if resized is not None:
+      content, done = resized, (types.Rewrite.RESIZE,)
+    elif wanted is not None:
+      raise ValueError(
+        f'--rewrites={types.Rewrite.RESIZE.value} does not fit: the file does '
+        'not resize pixels that were made int8 of uint8; leave it out'
+      )
+  return compacted(content, layers), done
+
+
 def resized_first(content: bytes) -> bytes | None:
   """Returns the file with its pixels resized as uint8; None if it has no such.
 
   Args:
     content: a `.tflite`.
   """
-  model = schema.ModelT.InitFromPackedBuf(content, 0)
+  model = tflite_file.model_of(content)
   graph = model.subgraphs[0]
   convert, resize = graph.operators[:2]
   if (
@@ -40,6 +69,8 @@ def resized_first(content: bytes) -> bytes | None:
   if not alone or not _same_numbers(graph, pixels, moved):
     return None
   # The tensor between the two is now the uint8 one that is resized already.
+  names = graph.tensors[moved].name, graph.tensors[resized].name
+  graph.tensors[resized].name, graph.tensors[moved].name = names
   graph.tensors[moved].type = graph.tensors[pixels].type
   graph.tensors[moved].quantization = graph.tensors[pixels].quantization
   graph.tensors[moved].shape = graph.tensors[resized].shape
@@ -58,7 +89,7 @@ def compacted(content: bytes, layers: Collection[str]) -> bytes:
     layers: names that a tensor keeps of its longer one; inputs and outputs keep
       all.
   """
-  model = schema.ModelT.InitFromPackedBuf(content, 0)
+  model = tflite_file.model_of(content)
   for graph in model.subgraphs:
     public = {*graph.inputs, *graph.outputs}
     for index, tensor in enumerate(graph.tensors):

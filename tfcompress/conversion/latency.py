@@ -8,8 +8,9 @@ import time
 import numpy as np
 import tf_keras
 
-from tfcompress.conversion import tflite
+from tfcompress.conversion import flatbuffer, tflite
 from tfcompress.core import types
+from tfcompress.models import rewrites
 from tfcompress.runtimes import interface, load
 
 _WARMUP_RUNS, _RUNS = 10, 60
@@ -25,7 +26,9 @@ def int8_latency_ms(model: tf_keras.Model) -> float:
   size = model.input_shape[1]
   rng = np.random.RandomState(0)
   images = rng.randint(0, 256, (2, size, size, 3)).astype(np.uint8)
-  content = tflite.convert(model, types.Variant.INT8, None, images)
+  network, _ = rewrites.rewritten(model)
+  content = tflite.convert(network, types.Variant.INT8, None, images)
+  content, _ = flatbuffer.rewritten(content, ())
   with tempfile.TemporaryDirectory() as scratch:
     path = pathlib.Path(scratch) / interface.MODEL_FILE
     path.write_bytes(content)

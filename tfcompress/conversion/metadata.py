@@ -45,6 +45,7 @@ def metadata(
       'variant': config.variant.value,
       'io_dtype': variants.io_dtype(config.variant, config.io_dtype).value,
       'calibration': _calibration(config, manifest),
+      'rewrites': records.to_json(config.rewrites),
       'input_scaling': manifest.input_scaling.value,
       'class_names': list(manifest.class_names),
       'data': records.to_json(config.data or manifest.data),
@@ -63,8 +64,14 @@ def architecture(
 ) -> dict[str, object]:
   """Returns architecture.json: the network, its pruning and its training.
 
-  Of every layer with a kernel it says what is in the file: number type, share
-  of zeros, and clusters where the kernel has some.
+  Of every layer with a kernel it says what is in the file, rewritten as that may
+  be: number type, share of zeros, and clusters where the kernel has some.
+
+  Args:
+    model: the network that was converted.
+    manifest: of the artifact.
+    variant: what it was converted to.
+    kept: what became of its kernels.
   """
   spec = manifest.model
   return {
@@ -75,7 +82,7 @@ def architecture(
     'output_shape': [1, spec.num_classes],
     'parameters': manifest.parameters,
     'macs': manifest.macs,
-    'pruning_rate': kept.file_zeros,
+    'pruning_rate': manifest.sparsity.total,
     'compression_steps': [*manifest.steps, variant.value],
     'training': records.to_json(manifest.training),
     'metrics': records.to_json(manifest.metrics),

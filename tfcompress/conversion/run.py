@@ -1,6 +1,7 @@
 """Exports an artifact: converts, checks, and only then writes."""
 
 import collections
+import dataclasses
 import pathlib
 import sys
 import tempfile
@@ -9,6 +10,7 @@ import numpy as np
 import tf_keras
 
 from tfcompress.conversion import (
+  flatbuffer,
   metadata,
   parity,
   precision,
@@ -19,7 +21,7 @@ from tfcompress.conversion import (
 )
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
-from tfcompress.models import custom, graph, io
+from tfcompress.models import custom, graph, io, rewrites
 from tfcompress.runtimes import interface, tflite_file
 
 _ARCHITECTURE = 'architecture.json'
@@ -61,9 +63,13 @@ def run(
       source, types.Split.VALIDATION, config.parity_examples, data, model
     ),
   )
-  content = _converted(config, model, images, known, report)
-  result, kept = _check(config, manifest, model, content, known)
-  _write(config, manifest, model, content, result, kept)
+  network, done = rewrites.rewritten(model, config.rewrites)
+  content = _converted(config, network, images, known, report)
+  names = [layer.name for layer in network.layers]
+  content, more = flatbuffer.rewritten(content, names, config.rewrites)
+  config = dataclasses.replace(config, rewrites=(*done, *more))
+  result, kept = _check(config, manifest, network, content, known)
+  _write(config, manifest, network, content, result, kept)
   return result
 
 

@@ -30,7 +30,7 @@ def profile(path: str, seconds: float = 0.1) -> measurements.ProfileRecord:
       least.
   """
   content = interface.file_of(path).read_bytes()
-  model = schema.ModelT.InitFromPackedBuf(content, 0)
+  model = tflite_file.model_of(content)
   graph = model.subgraphs[0]
   operators = tuple(
     _record(model, graph, operator, seconds) for operator in graph.operators

@@ -22,6 +22,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import quantized_layers, types
+from tfcompress.models import clusters
 
 layers = tf_keras.layers
 
@@ -272,6 +273,8 @@ def _fold_normalization(draft: _Draft) -> str:
     return f'{name} is read by more or other than a convolution'
   if draft.layers[conv].groups != 1:
     return f'{conv} has groups'
+  if clusters.members(draft.weights[conv][0]) is not None:
+    return f'{conv} has few distinct weights (cluster), which it would multiply'
   layer = draft.layers[name]
   draft.remove(name)
   _fold_into(draft, conv, layer)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.runtimes import interface
 
@@ -105,6 +106,12 @@ def code_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
   return max(code.deprecatedBuiltinCode, code.builtinCode)
 
 
+def model_of(content: bytes) -> schema.ModelT:
+  """Returns a file's flatbuffer."""
+  # Not schema's own reader: a file may have its constants behind its tables.
+  return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+
+
 def packed(model: schema.ModelT) -> bytes:
   """Returns a flatbuffer as a file; vectors and names that are alike, once."""
   builder = _SharingBuilder()
@@ -118,6 +125,11 @@ class _SharingBuilder(flatbuffers.Builder):
   def __init__(self):
     super().__init__()
     self._written = {}
+
+  def StartVector(self, size, count, alignment):
+    # Constants are vectors of bytes; the format wants them at multiples of 16.
+    wanted = max(alignment, 16) if size == 1 else alignment
+    return super().StartVector(size, count, wanted)
 
   def CreateNumpyVector(self, x):
     return self._once((x.dtype.str, x.tobytes()), super().CreateNumpyVector, x)
@@ -135,7 +147,7 @@ def _model(path: str) -> schema.ModelT:
   content = interface.file_of(path).read_bytes()
   if content[4:8] != _IDENTIFIER:
     raise ValueError(f'{path}: not a .tflite file (no {_IDENTIFIER} mark)')
-  return schema.ModelT.InitFromPackedBuf(content, 0)
+  return model_of(content)
 
 
 def _weight(model, kind: str, tensor, input_channels: int, path: str) -> Weight:
