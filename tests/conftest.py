@@ -14,7 +14,14 @@ import pytest
 from tfcompress.core import configs, types
 
 # Modules whose own fixtures cost more than running beside others saves.
-TOGETHER = {'fake_quant_test', 'own_model_test', 'preserved_test'}
+TOGETHER = {
+  'fake_quant_test',
+  'own_model_test',
+  'preserved_test',
+  'sensitivity_test',
+  'tflite_file_test',
+  'variants_test',
+}
 CLASSES = ('blue', 'green', 'red')
 CHANNELS = {'stem': 16, 'inner': 16, 'outer': 16, 'wide': 32, 'shortcut': 32}
 TINY_SPEC = types.ModelSpec(
@@ -22,6 +29,7 @@ TINY_SPEC = types.ModelSpec(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
   """Keeps what shares a costly fixture in one process."""
   for item in items:

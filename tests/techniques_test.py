@@ -121,7 +121,8 @@ def chain(stages, config, baseline, folder) -> str:
   return parent
 
 
-def exported(artifact: str, folder: pathlib.Path) -> Result:
+def exported(artifact: str, folder: pathlib.Path, rewrites=()) -> Result:
+  """Exports, as a rule without rewrites: kernels as they were trained."""
   export = folder / 'exported'
   conversion_run.run(
     types.ExportConfig(
@@ -131,6 +132,7 @@ def exported(artifact: str, folder: pathlib.Path) -> Result:
       parity_examples=12,
       min_agreement_percent=50,
       min_snr_db=0,
+      rewrites=rewrites,
     )
   )
   model, manifest = io.load(artifact)
@@ -163,6 +165,8 @@ def test_a_technique_keeps_its_promise_in_the_file(
   require_zeros(result, stages)
   require_clusters(result, stages)
   require_measurable(result)
+  if 'clustered' in name or ',' in name:  # What is kept, rewrites keep.
+    exported(artifact, tmp_path, rewrites=None)
 
 
 def require_bits(result: Result) -> None:
