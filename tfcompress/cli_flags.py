@@ -6,11 +6,12 @@ command that calls a `define_*` function.
 
 import dataclasses
 import enum
+import pathlib
 import signal
 import sys
 import types as python_types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import flags
 
@@ -100,13 +101,17 @@ def _of_command(describe: Callable[[str], str]) -> str:
 
 
 def given_flagfiles() -> list[str]:
-  """Returns the flagfiles named on the command line, in order."""
-  arguments = sys.argv[1:]
-  return [
-    argument.partition('=')[2] or (arguments[i + 1 : i + 2] or [''])[0]
-    for i, argument in enumerate(arguments)
-    if argument.lstrip('-').partition('=')[0] == 'flagfile'
-  ]
+  """Returns the flagfiles of the command line, each after those nested in it."""
+  return list(_flagfiles_among(sys.argv[1:]))
+
+
+def _flagfiles_among(arguments: list[str]) -> Iterator[str]:
+  for i, argument in enumerate(arguments):
+    name, _, path = argument.strip().lstrip('-').partition('=')
+    if name == 'flagfile':
+      path = path or (arguments[i + 1 : i + 2] or [''])[0]
+      yield from _flagfiles_among(pathlib.Path(path).read_text().splitlines())
+      yield path
 
 
 def define(config: type, **helps: str | tuple) -> None:

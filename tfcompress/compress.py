@@ -15,7 +15,7 @@ from absl import flags
 from tfcompress import cli_flags
 from tfcompress.compression import journal, run, stages, steps
 from tfcompress.compression import plan as plan_lib
-from tfcompress.core import measurements, records, types
+from tfcompress.core import measurements, processes, records, types
 from tfcompress.reports import comparison
 
 FLAGS = flags.FLAGS
@@ -54,7 +54,7 @@ def _define_flags() -> None:
   cli_flags.define_data_flags()
   cli_flags.define(
     types.ExportConfig,
-    calibration_examples=('export: images that set the int8 ranges', 1),
+    calibration_examples=('export: images that set the int8 ranges', 2),
     parity_examples=('export: images on which file and parent are compared', 1),
     min_agreement_percent=('export: least share of same top-1', 0.0, 100.0),
     min_snr_db='export: least signal-to-noise of the probabilities',
@@ -137,7 +137,8 @@ def _compress() -> None:
       print(f'{state.value + ":":9} {step}')
     return
   memory.states(plan.steps)  # What it refuses leaves nothing behind.
-  with journal.alone(config.output_dir):
+  records.require_writable(config.output_dir)
+  with processes.alone(config.output_dir, 'runs this pipeline'):
     memory = journal.Journal(config.output_dir)
     run.run(plan, memory, retry_failed=FLAGS.retry_failed)
     _report(config, plan, chain, memory)

@@ -68,7 +68,7 @@ def _define_flags() -> None:
     ),
     calibration_examples=(
       'training images, evenly over the classes, that set the int8 ranges',
-      1,
+      2,
     ),
     sensitivity=(
       'quantize one layer at a time; write sensitivity.csv, .md and .png'

@@ -3,6 +3,7 @@ import pathlib
 import pytest
 
 from tfcompress.compression import journal, steps
+from tfcompress.core import processes
 
 THERE, FAILED, TO_DO = (
   journal.State.THERE,
@@ -134,9 +135,9 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 def test_one_pipeline_works_in_a_folder(tmp_path):
-  folder = str(tmp_path)
-  other = pytest.raises(ValueError, match='another compress is working there')
-  with journal.alone(folder), other, journal.alone(folder):
+  alone = lambda: processes.alone(tmp_path, 'runs this pipeline')
+  other = pytest.raises(ValueError, match='another process runs this pipeline')
+  with alone(), other, alone():
     pass
-  with journal.alone(folder):
+  with alone():
     pass

@@ -11,7 +11,9 @@ from ai_edge_litert import interpreter as litert
 
 from tfcompress.conversion import parity, run
 from tfcompress.core import records, types
+from tfcompress.data import pipelines, sources
 from tfcompress.models import io
+from tfcompress.runtimes import load
 
 
 def config(baseline, output_dir, **kwargs) -> types.ExportConfig:
@@ -167,11 +169,43 @@ def test_a_file_without_rewrites_has_the_layers_as_they_were(
   assert metadata['tfcompress']['rewrites'] == []
 
 
+def test_rewritten_int8_files_predict_the_same(baseline, folder, tmp_path):
+  """Of a trained network, on all images: rearranged weights round alike."""
+  exact = (types.Rewrite.SPACE_TO_DEPTH, types.Rewrite.RESIZE)
+  source = sources.load(types.DataSpec(f'folder:{folder}'))
+  batches = pipelines.evaluation(
+    source,
+    types.Split.TRAIN,
+    types.EvaluationTransform.CHALLENGE,
+    batch_size=64,
+    input_size=48,
+  )
+  images = np.concatenate([images for images, _ in batches])
+  outputs = []
+  for name, rewrites in (
+    ('as_it_was', ()),
+    ('rewritten', exact),
+    ('all', None),
+  ):
+    path = tmp_path / name
+    run.run(config(baseline, path, rewrites=rewrites))
+    backend = load.open_model(str(path))
+    files = [backend.predict(image[None])[0] for image in images]
+    outputs.append(np.array(files, int))
+  as_it_was, rewritten, without_normalization = outputs
+  assert len({row.argmax() for row in as_it_was}) == 3
+  # Ranges are calibrated by float numbers that differ in their last digits.
+  assert np.abs(rewritten - as_it_was).max() <= 1
+  same = lambda other: (other.argmax(1) == as_it_was.argmax(1)).mean()
+  assert same(rewritten) == 1
+  assert same(without_normalization) > 0.9
+
+
 @pytest.mark.parametrize(
   ('rewrite', 'message'),
   [
     ('no_ops', 'no_ops does not fit .*: every layer does something'),
-    ('resize', 'resize does not fit: the file does not resize pixels'),
+    ('resize', 'with float32 pixels of a network that resizes them: expected'),
   ],
 )
 def test_a_rewrite_that_does_not_fit_is_refused(

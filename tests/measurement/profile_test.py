@@ -8,7 +8,13 @@ from tfcompress.reports import tables
 
 @pytest.mark.parametrize(
   'variant',
-  [types.Variant.INT8, types.Variant.FLOAT32, types.Variant.DYNAMIC],
+  [
+    types.Variant.INT8,
+    types.Variant.FLOAT32,
+    types.Variant.FLOAT16,
+    types.Variant.DYNAMIC,
+    types.Variant.WEIGHT_ONLY_WI8_AFP32,
+  ],
 )
 def test_every_operator_is_timed_alone(variant, exported):
   record = profile.profile(exported[variant], seconds=0.01)
@@ -17,7 +23,12 @@ def test_every_operator_is_timed_alone(variant, exported):
   expected = [
     detail['op_name']
     for detail in content._get_ops_details()
+    # Of a float16 constant, what makes it float32 runs once.
     if detail['op_name'] != 'DELEGATE'
+    and not (
+      variant.value[:7] in ('float16', 'weight_')
+      and detail['op_name'] == 'DEQUANTIZE'
+    )
   ]
   assert [o.operator for o in record.operators] == expected
   assert all(operator.ms > 0 for operator in record.operators)

@@ -171,7 +171,7 @@ def test_a_network_trained_for_int8_keeps_its_ranges():
   ('rewrite', 'message'),
   [
     ('space_to_depth', r'=space_to_depth does not fit .* no convolution over'),
-    ('normalization', '0 Rescaling layers, expected one; leave it out'),
+    ('normalization', 'are read by no Rescaling alone; leave it out'),
     ('no_ops', 'every layer does something'),
   ],
 )
@@ -189,7 +189,7 @@ def test_a_rewrite_that_does_not_fit(rewrite, message):
   [
     (
       [layers.Conv2D(3, 3), layers.Rescaling(2.0, 1.0), layers.Conv2D(4, 3)],
-      'comes after more than a resize',
+      'are read by no Rescaling alone',
     ),
     (
       [layers.Rescaling(2.0, 1.0), layers.DepthwiseConv2D(3)],

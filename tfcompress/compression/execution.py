@@ -1,6 +1,5 @@
 """Running steps as processes of their own."""
 
-import ctypes
 import dataclasses
 import os
 import signal
@@ -9,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from tfcompress.compression import steps as steps_lib
-from tfcompress.core import native_logs
+from tfcompress.core import native_logs, processes
 
 _ERROR = 'error: '
-_SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+_INTERRUPTED = 'interrupted'  # what a command says that was told to end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,7 @@ def attempt(step: steps_lib.Step) -> Failure | None:
   if not code:
     return None
   if code == 1 and (said := reason(text)):
-    return Failure(said, refused=True)
+    return Failure(said, refused=said != _INTERRUPTED)
   return Failure(f'ended on a bug{_signal(code)}', refused=False)
 
 
@@ -78,11 +77,9 @@ def outputs(commands: Sequence[Sequence[str]]) -> list[Output]:
 
 def _started(command: Sequence[str], **streams) -> subprocess.Popen:
   """A process that does not outlive this one: it would hold its folder."""
-  return subprocess.Popen(command, preexec_fn=_die_with_parent, **streams)
-
-
-def _die_with_parent() -> None:
-  ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+  return subprocess.Popen(
+    command, preexec_fn=processes.die_with_parent, **streams
+  )
 
 
 def _passed_on(stream) -> str:

@@ -4,14 +4,11 @@ A step is remembered with its flags and the SHA-256 of what it read and wrote.
 It is there if all of that is as it was.
 """
 
-import contextlib
 import dataclasses
 import enum
-import fcntl
 import functools
-import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tfcompress.compression import steps as steps_lib
 from tfcompress.core import records
@@ -136,26 +133,6 @@ class Journal:
     self._entries[step.name] = entry
     content = {'schema_version': _SCHEMA_VERSION, 'steps': self._entries}
     records.write_json(self._path, content)
-
-
-@contextlib.contextmanager
-def alone(output_dir: str) -> Iterator[None]:
-  """Raises ValueError if another process works in a pipeline's folder.
-
-  The system frees the lock of a process that was killed.
-  """
-  records.require_writable(output_dir)
-  descriptor = os.open(output_dir, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    yield
-  except BlockingIOError as error:
-    raise ValueError(
-      f'{output_dir}: another compress is working there; wait for it or '
-      'choose another --output_dir'
-    ) from error
-  finally:
-    os.close(descriptor)
 
 
 def _read(path: pathlib.Path) -> dict[str, Entry]:

@@ -99,11 +99,17 @@ def _teachers(
   is_given: Callable[[str], bool],
 ) -> Iterator[steps.Step]:
   """The trainings of teachers that a flagfile names and nobody has yet."""
-  own = {other.folder for other in chain}
+  own = {pathlib.Path(one.folder).resolve(): one.number for one in chain}
   named = '' if stage.teacher else stage.flags.get('teacher', '')
-  for path in named.split(','):
-    if path and path not in own and not is_given(path):
+  for path in filter(None, named.split(',')):
+    number = own.get(pathlib.Path(model_file(path)).parent.resolve())
+    if number is None and not is_given(path):
       yield _teacher(config, stage, path)
+    elif number is not None and number >= stage.number:
+      raise ValueError(
+        f'{stage.label}: --teacher={path} is stage {number}, expected an '
+        'earlier one'
+      )
 
 
 def _teacher(
@@ -149,8 +155,15 @@ def _files(config: Config, chain: Chain) -> Iterator[steps.File]:
   reference = _record(config, _name(*wanted[0]))
   by_name = {_name(*one): one for one in wanted}
   for stage, variant in by_name.values():
-    through = tuple(one.stage.value for one in chain[: stage.number])
+    through = _through(chain, stage)
     yield _file(config, stage, variant, through, reference)
+
+
+def _through(chain: Chain, stage: stages_lib.PlannedStage) -> tuple[str, ...]:
+  """The stages that its network went through, from where it was built."""
+  until = chain[: stage.number]
+  built = max(i for i, one in enumerate(until) if not i or one.builds)
+  return tuple(one.stage.value for one in until[built:])
 
 
 def _name(stage: stages_lib.PlannedStage, variant: types.Variant) -> str:

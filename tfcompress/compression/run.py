@@ -7,7 +7,9 @@ from tfcompress.compression import execution, journal, steps
 
 _SKIPPED = {
   journal.State.THERE: 'there already, same flags and inputs',
-  journal.State.FAILED: 'failed before with the same flags and inputs',
+  journal.State.FAILED: (
+    'failed before with the same flags and inputs; --retry_failed tries again'
+  ),
 }
 
 
@@ -59,7 +61,10 @@ def run(
       _run_one(step, memory)
     if reason := memory.failure(step):
       if step in (reference.export, reference.measure):
-        raise ValueError(f'{step.label}, the reference, failed: {reason}')
+        raise ValueError(
+          f'{step.label}, the reference, failed: {reason}; '
+          'once that is mended, --retry_failed tries it again'
+        )
       lost.add(step.result)
 
 

@@ -42,8 +42,8 @@ class PlannedStage:
     flagfile: its flags.
     flags: what the flagfile says, by name.
     folder: where its artifact goes.
-    parent: the folder it starts from; empty for a new network, and where the
-      flagfile names one.
+    parent: the folder it starts from, whatever the flagfile names; empty for a
+      new network, and of the first stage.
     teacher: the folder of the stage that it learns from; empty where there is
       none, and where the flagfile names one.
   """

@@ -8,8 +8,10 @@
 
 from collections.abc import Collection
 
+import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
+from tfcompress.conversion import variants
 from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
@@ -17,6 +19,23 @@ _RESIZES = (
   schema.BuiltinOperator.RESIZE_BILINEAR,
   schema.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR,
 )
+
+
+def require_resize(
+  model: tf_keras.Model,
+  variant: types.Variant,
+  io_dtype: types.IoDtype | None,
+) -> None:
+  """Raises ValueError where pixels are not resized, or not made int8 of uint8."""
+  dtype = variants.io_dtype(variant, io_dtype)
+  resizes = any(type(x) is tf_keras.layers.Resizing for x in model.layers)
+  if dtype is not types.IoDtype.UINT8 or not resizes:
+    raise ValueError(
+      f'--rewrites={types.Rewrite.RESIZE.value} does not fit --variant='
+      f'{variant.value} with {dtype.value} pixels of a network that '
+      f'{"resizes" if resizes else "does not resize"} them: expected uint8 '
+      'pixels that it resizes; leave it out'
+    )
 
 
 def rewritten(
@@ -29,21 +48,13 @@ def rewritten(
   Args:
     content: a `.tflite`.
     layers: names of the network's layers.
-    wanted: of RESIZE; others are ignored. None takes it where it fits.
-
-  Raises:
-    ValueError: it is wanted and does not fit.
+    wanted: of RESIZE, which is done where it fits; None for it.
   """
   done = ()
   if wanted is None or types.Rewrite.RESIZE in wanted:
     resized = resized_first(content)
     if resized is not None:
       content, done = resized, (types.Rewrite.RESIZE,)
-    elif wanted is not None:
-      raise ValueError(
-        f'--rewrites={types.Rewrite.RESIZE.value} does not fit: the file does '
-        'not resize pixels that were made int8 of uint8; leave it out'
-      )
   return compacted(content, layers), done
 
 
@@ -55,6 +66,8 @@ def resized_first(content: bytes) -> bytes | None:
   """
   model = tflite_file.model_of(content)
   graph = model.subgraphs[0]
+  if len(graph.operators) < 2:
+    return None
   convert, resize = graph.operators[:2]
   if (
     len(model.subgraphs) > 1

@@ -92,6 +92,11 @@ def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:
   Raises:
     ValueError: the file's are not finite.
   """
+  if not np.isfinite(parent).all():
+    raise ValueError(
+      'the artifact gives outputs that are not finite; nothing was written; '
+      'train it anew, with a lower --learning_rate'
+    )
   if not np.isfinite(file).all():
     raise ValueError(
       'the converted file gives outputs that are not finite; nothing was '

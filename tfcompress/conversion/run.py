@@ -63,11 +63,14 @@ def run(
       source, types.Split.VALIDATION, config.parity_examples, data, model
     ),
   )
-  network, done = rewrites.rewritten(model, config.rewrites)
+  network, done = _rewritten(config, model)
   content = _converted(config, network, images, known, report)
   names = [layer.name for layer in network.layers]
   content, more = flatbuffer.rewritten(content, names, config.rewrites)
-  config = dataclasses.replace(config, rewrites=(*done, *more))
+  examples = config.calibration_examples if images is None else len(images)
+  config = dataclasses.replace(
+    config, rewrites=(*done, *more), calibration_examples=examples
+  )
   result, kept = _check(config, manifest, network, content, known)
   _write(config, manifest, network, content, result, kept)
   return result
@@ -88,6 +91,21 @@ def _representative(
   if data != manifest.data:
     representative.require_training_scale(model, images)
   return images
+
+
+def _rewritten(
+  config: types.ExportConfig, model: tf_keras.Model
+) -> tuple[tf_keras.Model, tuple[types.Rewrite, ...]]:
+  """The network to convert, and what was done to it.
+
+  A folded normalization wants more of its weights than int4 can hold.
+  """
+  wanted = config.rewrites
+  if wanted is not None and types.Rewrite.RESIZE in wanted:
+    flatbuffer.require_resize(model, config.variant, config.io_dtype)
+  coarse = variants.RECIPES[config.variant].bits[:1] == (4,)
+  leave_out = [types.Rewrite.NORMALIZATION] if coarse else []
+  return rewrites.rewritten(model, wanted, leave_out)
 
 
 def _converted(

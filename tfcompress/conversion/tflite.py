@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.lite.python import convert as convert_lib
 
 from tfcompress.conversion import edge_quantizer, float_files, variants
 from tfcompress.conversion import representative as representative_lib
@@ -120,7 +121,14 @@ def _by_converter(
   with warnings.catch_warnings():
     # The converter asks for the ranges that calibration is about to find.
     warnings.filterwarnings('ignore', 'Statistics for quantized inputs')
-    return converter.convert()
+    try:
+      return converter.convert()
+    except (convert_lib.ConverterError, RuntimeError) as error:
+      first = next(iter(str(error).splitlines()), type(error).__name__)
+      raise ValueError(
+        f'the converter cannot make a {variant.value} file of this network '
+        f'({first}); choose another --variant'
+      ) from error
 
 
 def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from tfcompress.core import native_logs
+from tfcompress.core import native_logs, processes
 
 
 def in_fresh_process(function: Callable, *arguments):
@@ -48,6 +48,7 @@ def in_fresh_process(function: Callable, *arguments):
 
 def _call(sender: Connection, module: str, name: str, arguments: tuple) -> None:
   native_logs.silence()
+  processes.die_with_parent()
   function = getattr(importlib.import_module(module), name)
   try:
     sender.send((function(*arguments), None))

@@ -8,6 +8,7 @@ it reads, and timed alone in the same runtime.
 import copy
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
@@ -32,8 +33,11 @@ def profile(path: str, seconds: float = 0.1) -> measurements.ProfileRecord:
   content = interface.file_of(path).read_bytes()
   model = tflite_file.model_of(content)
   graph = model.subgraphs[0]
+  unpacking = tflite_file.unpacking(model, graph)
   operators = tuple(
-    _record(model, graph, operator, seconds) for operator in graph.operators
+    _record(model, graph, operator, unpacking, seconds)
+    for operator in graph.operators
+    if operator.outputs[0] not in unpacking
   )
   return measurements.ProfileRecord(
     operators, _median_ms(content, 10 * seconds)
@@ -44,51 +48,65 @@ def _record(
   model: schema.ModelT,
   graph: schema.SubGraphT,
   operator: schema.OperatorT,
+  unpacking: Mapping[int, schema.OperatorT],
   seconds: float,
 ) -> measurements.OperatorRecord:
   output = graph.tensors[operator.outputs[0]]
+  unpacked = [unpacking[i] for i in operator.inputs if i in unpacking]
+  operators = [*unpacked, operator]
   shape = () if output.shape is None else output.shape
   return measurements.OperatorRecord(
     operator=_NAMES[tflite_file.code_of(model, operator)],
     name=output.name.decode(),
     shape=tuple(int(size) for size in shape),
     dtype=_DTYPES[output.type],
-    ms=_median_ms(_alone(model, graph, operator), seconds),
+    ms=_median_ms(_alone(model, graph, operators), seconds),
   )
 
 
 def _alone(
-  model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
+  model: schema.ModelT,
+  graph: schema.SubGraphT,
+  operators: Sequence[schema.OperatorT],
 ) -> bytes:
-  """A file of one operator, whose inputs are those that are no constants."""
-  used = dict.fromkeys([*operator.inputs, *operator.outputs])
-  used = [i for i in used if i >= 0]  # -1 stands for one left out
-  place = {-1: -1} | {index: i for i, index in enumerate(used)}
-  tensors, buffers = [], [schema.BufferT()]
-  for index in used:
-    tensor = copy.copy(graph.tensors[index])
-    buffer = model.buffers[tensor.buffer]
-    tensor.buffer = 0
-    if buffer.data is not None:
-      tensor.buffer = len(buffers)
-      buffers.append(buffer)
-    tensors.append(tensor)
-  single = copy.copy(operator)
-  single.opcodeIndex = 0
-  single.inputs = [place[index] for index in operator.inputs]
-  single.outputs = [place[index] for index in operator.outputs]
+  """A file of few operators; its inputs are what is neither constant nor made."""
+  place, tensors, buffers = {-1: -1}, [], [schema.BufferT()]  # -1: left out
+  for index in (i for o in operators for i in (*o.inputs, *o.outputs)):
+    if index not in place:
+      place[index] = len(tensors)
+      tensors.append(_copied(model, graph.tensors[index], buffers))
   part = schema.SubGraphT()
-  part.tensors, part.operators = tensors, [single]
-  part.outputs = single.outputs
-  part.inputs = [
-    i
-    for i in dict.fromkeys(single.inputs)
-    if i >= 0 and not tensors[i].buffer and not tensors[i].isVariable
-  ]
+  part.tensors, part.operators = tensors, []
   file = schema.ModelT()
   file.version, file.buffers, file.subgraphs = model.version, buffers, [part]
-  file.operatorCodes = [model.operatorCodes[operator.opcodeIndex]]
+  file.operatorCodes = [model.operatorCodes[o.opcodeIndex] for o in operators]
+  for code, operator in enumerate(operators):
+    single = copy.copy(operator)
+    single.opcodeIndex = code
+    single.inputs = [place[index] for index in operator.inputs]
+    single.outputs = [place[index] for index in operator.outputs]
+    part.operators.append(single)
+  made = {i for operator in part.operators for i in operator.outputs}
+  read = [i for operator in part.operators for i in operator.inputs if i >= 0]
+  part.inputs = [
+    i for i in dict.fromkeys(read) if not tensors[i].buffer and i not in made
+  ]
+  part.outputs = part.operators[-1].outputs
   return tflite_file.packed(file)
+
+
+def _copied(
+  model: schema.ModelT,
+  tensor: schema.TensorT,
+  buffers: list[schema.BufferT],
+) -> schema.TensorT:
+  """A tensor with its constant, if it is one, at the end of `buffers`."""
+  tensor, buffer = copy.copy(tensor), model.buffers[tensor.buffer]
+  tensor.buffer = 0
+  if buffer.data is not None:
+    tensor.buffer = len(buffers)
+    buffers.append(buffer)
+  return tensor
 
 
 def _median_ms(content: bytes, seconds: float) -> float:

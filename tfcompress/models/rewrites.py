@@ -22,7 +22,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import quantized_layers, types
-from tfcompress.models import clusters
+from tfcompress.models import clusters, graph
 
 layers = tf_keras.layers
 
@@ -65,7 +65,9 @@ class WhiteChannels(layers.Layer):
 
 
 def rewritten(
-  model: tf_keras.Model, wanted: Collection[types.Rewrite] | None = None
+  model: tf_keras.Model,
+  wanted: Collection[types.Rewrite] | None = None,
+  leave_out: Collection[types.Rewrite] = (),
 ) -> tuple[tf_keras.Model, tuple[types.Rewrite, ...]]:
   """Returns a network of the same outputs, and the rewrites that made it.
 
@@ -73,6 +75,7 @@ def rewritten(
     model: from raw pixels 0..255, (B, S, S, 3), to probabilities.
     wanted: of NO_OPS, SPACE_TO_DEPTH and NORMALIZATION; others are ignored.
       None takes those that fit.
+    leave_out: what None does not take.
 
   Raises:
     ValueError: one that is wanted does not fit.
@@ -80,7 +83,7 @@ def rewritten(
   draft = _Draft(model)
   done = []
   for rewrite, apply in _REWRITES.items():
-    if wanted is not None and rewrite not in wanted:
+    if rewrite in leave_out if wanted is None else rewrite not in wanted:
       continue
     why_not = apply(draft)
     if not why_not:
@@ -101,6 +104,11 @@ class _Draft:
     self._entries = {entry['name']: entry for entry in self._config['layers']}
     self.layers = {layer.name: layer for layer in model.layers}
     self.weights = {layer.name: layer.get_weights() for layer in model.layers}
+    self.clustered = {
+      name
+      for name, kernel in graph.kernels(model).items()
+      if clusters.members(kernel.numpy()) is not None
+    }
     self.quantized = any(
       isinstance(layer, quantized_layers.FakeQuant) for layer in model.layers
     )
@@ -168,6 +176,8 @@ def _leave_out_no_ops(draft: _Draft) -> str:
 
 
 def _is_no_op(layer: layers.Layer) -> bool:
+  if not type(layer).__module__.startswith('tf_keras'):
+    return False  # A class of the user's own may do more than its base.
   if isinstance(layer, layers.Rescaling):
     return bool(np.all(layer.scale == 1) and np.all(layer.offset == 0))
   if isinstance(layer, layers.Activation):
@@ -207,7 +217,7 @@ def _plan(layer: layers.Layer) -> tuple[int, int, int] | None:
   stride, kernel = layer.strides[0], layer.kernel_size[0]
   if (
     stride not in _STRIDES
-    or height is None
+    or None in (height, width)
     or height % stride
     or width % stride
     or channels > _MOST_CHANNELS
@@ -256,16 +266,13 @@ def _fold_normalization(draft: _Draft) -> str:
   """Applies normalization; returns why it does not fit, or nothing."""
   if draft.quantized:
     return 'it was trained with the range of its normalized pixels (qat)'
-  found = [
-    name
-    for name, layer in draft.layers.items()
-    if type(layer) is layers.Rescaling
-  ]
-  if len(found) != 1:
-    return f'{len(found)} Rescaling layers, expected one'
-  name = found[0]
-  if not _sees_pixels(draft, name):
-    return f'{name} comes after more than a resize'
+  name = _first_of_pixels(draft)
+  layer = draft.layers.get(name)
+  if type(layer) is not layers.Rescaling:
+    return 'its pixels, resized or not, are read by no Rescaling alone'
+  colors = layer.output_shape[-1]
+  if {np.size(layer.scale), np.size(layer.offset)} - {1, colors}:
+    return f'{name} is not a number for each of the {colors} colors'
   reader = _only_reader(draft, name)
   between = reader if isinstance(draft.layers.get(reader), SpaceToDepth) else ''
   conv = _only_reader(draft, between) if between else reader
@@ -273,9 +280,8 @@ def _fold_normalization(draft: _Draft) -> str:
     return f'{name} is read by more or other than a convolution'
   if draft.layers[conv].groups != 1:
     return f'{conv} has groups'
-  if clusters.members(draft.weights[conv][0]) is not None:
+  if conv in draft.clustered:
     return f'{conv} has few distinct weights (cluster), which it would multiply'
-  layer = draft.layers[name]
   draft.remove(name)
   _fold_into(draft, conv, layer)
   return ''
@@ -286,19 +292,22 @@ def _only_reader(draft: _Draft, name: str) -> str:
   return readers[0] if len(readers) == 1 else ''
 
 
-def _sees_pixels(draft: _Draft, name: str) -> bool:
-  """Whether a layer reads the image, resized or not."""
-  source = draft.layers.get(draft.source(name))
-  while isinstance(source, layers.Resizing):
-    source = draft.layers.get(draft.source(source.name))
-  return isinstance(source, layers.InputLayer)
+def _first_of_pixels(draft: _Draft) -> str:
+  """What alone reads the image, resized or not."""
+  (name,) = [n for n, x in draft.layers.items() if type(x) is layers.InputLayer]
+  name = _only_reader(draft, name)
+  while isinstance(draft.layers.get(name), layers.Resizing):
+    name = _only_reader(draft, name)
+  return name
 
 
 def _fold_into(draft: _Draft, conv: str, normalize: layers.Rescaling) -> None:
   kernel, *others = draft.weights[conv]
   colors = normalize.output_shape[-1]
   pixels = kernel.shape[2] // colors
-  of_each = lambda x: np.tile(np.broadcast_to(np.float32(x), colors), pixels)
+  of_each = lambda x: np.tile(
+    np.broadcast_to(np.float32(x).reshape(-1), colors), pixels
+  )
   scale, offset = of_each(normalize.scale), of_each(normalize.offset)
   folded = kernel * scale[:, None]
   if offset.any():

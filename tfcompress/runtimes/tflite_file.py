@@ -106,6 +106,24 @@ def code_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
   return max(code.deprecatedBuiltinCode, code.builtinCode)
 
 
+def unpacking(
+  model: schema.ModelT, graph: schema.SubGraphT
+) -> dict[int, schema.OperatorT]:
+  """Returns the operators that give a constant in another form.
+
+  By the index of the tensor that they write.
+  """
+  found = {}
+  for operator in graph.operators:
+    source = operator.inputs[0] if len(operator.inputs) else -1
+    if code_of(model, operator) in _UNPACKING and (
+      source in found
+      or model.buffers[graph.tensors[source].buffer].data is not None
+    ):
+      found[operator.outputs[0]] = operator
+  return found
+
+
 def model_of(content: bytes) -> schema.ModelT:
   """Returns a file's flatbuffer."""
   # Not schema's own reader: a file may have its constants behind its tables.

@@ -1,16 +1,13 @@
 """Runs one stage: a config and artifacts in, a new artifact out."""
 
-import contextlib
 import dataclasses
-import fcntl
-import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import configs, environment, records, types
+from tfcompress.core import configs, environment, processes, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import clusters, fake_quant, graph, heads, io
 from tfcompress.training import (
@@ -78,7 +75,7 @@ def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
   """Makes one artifact; one without flags of its own is part of another."""
   folder = pathlib.Path(config.output_dir)
   records.require_writable(folder)
-  with _alone(folder):
+  with processes.alone(folder, 'is training into it'):
     begun.require_same(folder, config)
     if (folder / records.MANIFEST).is_file():
       print(f'{folder} is there already, made with the same flags')
@@ -98,25 +95,6 @@ def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
       if config.epochs:
         _fit(job, trainee, learner, folder)
       return _finish(job, trainee)
-
-
-@contextlib.contextmanager
-def _alone(folder: pathlib.Path) -> Iterator[None]:
-  """Raises ValueError if another process trains into `folder`.
-
-  The system frees the lock of a process that was killed.
-  """
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    yield
-  except BlockingIOError as error:
-    raise ValueError(
-      f'{folder}: another process is training into it; wait for it or '
-      'choose another --output_dir'
-    ) from error
-  finally:
-    os.close(descriptor)
 
 
 def _fit(
