@@ -102,3 +102,31 @@ def test_flags_are_read_as_absl_does():
   assert steps.as_flags(arguments) == {
     'a': '3', 'b': 'two', 'noflip': 'true', 'c': 'x=y', 'deep': 'true'
   }  # fmt: skip
+
+
+def test_a_network_built_anew_went_through_nothing_before():
+  said = {'kd': {'depth': '18'}}
+  files = plan(['baseline', 'prune', 'kd', 'slim'], said).files
+  stages = {file.name: file.stages for file in files}
+  assert stages['2_prune_int8'] == ('baseline', 'prune')
+  assert stages['3_kd_int8'] == ('kd',)
+  assert stages['4_slim_int8'] == ('kd', 'slim')
+
+
+@pytest.mark.parametrize(
+  'path', ['out/1_baseline', 'out/1_baseline/', 'out/../out/1_baseline/']
+)
+def test_a_teacher_may_be_an_earlier_stage_however_it_is_written(path):
+  said = {'slim': {'teacher': path, 'alpha': '.5'}}
+  result = plan(['baseline', 'slim'], said, is_given=lambda path: False)
+  assert [step.name for step in result.trainings] == ['1_baseline', '2_slim']
+
+
+def test_a_teacher_cannot_be_a_later_stage():
+  said = {'slim': {'teacher': 'out/3_kd', 'alpha': '.5'}}
+  with pytest.raises(
+    ValueError,
+    match=r'stage 2, slim \(slim.cfg\): --teacher=out/3_kd is stage 3, expected '
+    'an earlier one',
+  ):
+    plan(['baseline', 'slim', 'kd'], said)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from ai_edge_litert import interpreter as litert
 
@@ -347,3 +348,19 @@ def test_every_variant_has_a_recipe_and_a_line_in_the_table():
   for variant, recipe in variants.RECIPES.items():
     assert f'| {variant.value} |' in variants.__doc__
     assert (recipe.configure is None) == bool(recipe.bits)
+
+
+@pytest.mark.parametrize('variant', [V.INT8, V.STATIC_WI8_AI8])
+def test_an_operator_that_tflite_lacks_is_one_line(variant, images):
+  class Odd(tf_keras.layers.Layer):
+    def call(self, inputs):
+      return tf.math.erfinv(inputs / 300)
+
+  image = tf_keras.Input((32, 32, 3))
+  x = tf_keras.layers.GlobalAveragePooling2D()(Odd()(image))
+  model = tf_keras.Model(image, tf_keras.layers.Dense(3)(x))
+  with pytest.raises(
+    ValueError, match='the converter cannot make a .* file of this network'
+  ) as caught:
+    tflite.convert(model, variant, representative=images)
+  assert len(str(caught.value)) < 400

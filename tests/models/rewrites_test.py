@@ -206,6 +206,48 @@ def test_a_normalization_that_must_stay(body, message):
     rewrites.rewritten(network(*body), [Rewrite.NORMALIZATION])
 
 
+@pytest.mark.parametrize('before', [True, False])
+def test_a_resize_beside_the_normalization(before):
+  resize, scale = layers.Resizing(16, 16), layers.Rescaling([[[2.0, 1, 3]]], 1)
+  conv = layers.Conv2D(6, 3, padding='same', name='conv')
+  later = layers.Rescaling(0.5)  # of no pixels
+  first = [resize, scale] if before else [scale, resize]
+  model = network(*first, conv, layers.ReLU(), later)
+  other, done = rewrites.rewritten(model)
+  assert done == ((Rewrite.NORMALIZATION,) if before else ())
+  assert_same(model, other, 32)
+
+
+def test_a_clustered_stem_keeps_its_values():
+  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
+  model = randomized(resnet.build(spec))
+  kernel = model.get_layer('stem_conv').kernel
+  kernel.assign(np.where(kernel > 0, 0.5, -0.25))
+  other, done = rewrites.rewritten(model)
+  assert done == (Rewrite.SPACE_TO_DEPTH,)
+  after = graph.kernels(other)['stem_conv'].numpy()
+  assert np.unique(after).tolist() == [-0.25, 0, 0.5]
+  with pytest.raises(ValueError, match='stem_conv has few distinct weights'):
+    rewrites.rewritten(model, [Rewrite.NORMALIZATION])
+
+
+def test_some_can_be_left_out_of_all():
+  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
+  model = resnet.build(spec)
+  _, done = rewrites.rewritten(model, leave_out=[Rewrite.NORMALIZATION])
+  assert done == (Rewrite.SPACE_TO_DEPTH,)
+
+
+def test_a_layer_of_the_users_own_is_not_left_out():
+  class Loud(layers.Dropout):
+    def call(self, inputs, training=None):
+      return 2 * inputs
+
+  model = network(layers.Conv2D(6, 3), Loud(0.5))
+  with pytest.raises(ValueError, match='every layer does something'):
+    rewrites.rewritten(model, [Rewrite.NO_OPS])
+
+
 def test_zeros_and_counts_stay():
   spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
   model = randomized(resnet.build(spec))
