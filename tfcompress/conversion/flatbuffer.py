@@ -107,15 +107,9 @@ def compacted(content: bytes, layers: Collection[str]) -> bytes:
     public = {*graph.inputs, *graph.outputs}
     for index, tensor in enumerate(graph.tensors):
       if index not in public:
-        tensor.name = _short(tensor.name.decode(), layers).encode()
+        name = tensor.name.decode()
+        tensor.name = (tflite_file.layer_of(name, layers) or name).encode()
   return tflite_file.packed(model)
-
-
-def _short(name: str, layers: Collection[str]) -> str:
-  """The last part of a tensor's name that is a layer's."""
-  parts = name.replace(';', '/').split('/')
-  own = [part for part in parts if part in layers]
-  return own[-1] if own else name
 
 
 def _same_numbers(graph: schema.SubGraphT, first: int, second: int) -> bool:

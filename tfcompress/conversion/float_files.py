@@ -107,7 +107,9 @@ def _layers(
   for operator, kind in _with_kernel(model):
     kernel = tensors[operator.inputs[1]]
     scope = tfl_flatbuffer_utils.get_op_scope(operator, tensors)
-    name = _name((kernel.name.decode(), scope), names)
+    texts = (kernel.name.decode(), scope)
+    named = filter(None, (tflite_file.layer_of(t, names) for t in texts))
+    name = next(named, texts[0])
     while name in found:  # a layer of two operators
       name += '+'
     found[name] = Layer(
@@ -132,15 +134,6 @@ def _with_kernel(
       kernel = graph.tensors[operator.inputs[1]]
       if model.buffers[kernel.buffer].data is not None:
         yield operator, kind
-
-
-def _name(texts: tuple[str, str], names: Collection[str]) -> str:
-  """The last layer that a tensor's name, such as 'model/conv1/Conv2D', has."""
-  for text in texts:
-    own = [part for part in re.split('[/;]', text) if part in names]
-    if own:
-      return own[-1]
-  return texts[0]
 
 
 def _magnitudes(

@@ -126,10 +126,7 @@ def _matched(
 
 
 def _is_named(name: str, weight: tflite_file.Weight) -> bool:
-  """Whether a tensor's name, such as 'model/conv1/Conv2D', has the layer's."""
-  return (
-    re.search(rf'(^|[/;]){re.escape(name)}($|[/;])', weight.name) is not None
-  )
+  return tflite_file.layer_of(weight.name, [name]) is not None
 
 
 def _require_zeros(name, kernel, weight, path) -> None:

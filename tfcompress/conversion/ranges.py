@@ -23,6 +23,7 @@ from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.core import types
+from tfcompress.runtimes import tflite_file
 
 FRACTIONS = np.geomspace(1.0, 0.1, 47)
 STEPS = 255  # between the 256 numbers of an int8
@@ -45,7 +46,7 @@ def of_activations(
   Raises:
     ValueError: a tensor has values that are not finite.
   """
-  graph = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
+  graph = tflite_file.model_of(content).subgraphs[0]
   names = _activations(graph)
   seen = dict.fromkeys(names.values(), (0.0, 0.0))
 
