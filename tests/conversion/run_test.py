@@ -230,7 +230,9 @@ def test_a_dense_layer_in_the_architecture(exported):
 
 def test_a_file_too_far_from_its_parent_is_not_written(baseline, tmp_path):
   folder = tmp_path / 'out'
-  with pytest.raises(ValueError, match='expected at least 300 dB; nothing was'):
+  with pytest.raises(
+    ValueError, match='expected at least 300 dB; no model was'
+  ):
     run.run(config(baseline, folder, min_snr_db=300))
   assert list(folder.iterdir()) == []
 

@@ -94,12 +94,12 @@ def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:
   """
   if not np.isfinite(parent).all():
     raise ValueError(
-      'the artifact gives outputs that are not finite; nothing was written; '
+      'the artifact gives outputs that are not finite; no model was written; '
       'train it anew, with a lower --learning_rate'
     )
   if not np.isfinite(file).all():
     raise ValueError(
-      'the converted file gives outputs that are not finite; nothing was '
+      'the converted file gives outputs that are not finite; no model was '
       'written; choose another --variant'
     )
   noise = float(np.square(parent - file, dtype=np.float64).sum())
@@ -121,7 +121,7 @@ def require(parity: Parity, config: types.ExportConfig) -> None:
     raise ValueError(
       f"the {config.variant.value} file has the parent's top-1 on "
       f'{parity.agreement_percent:.1f} % of {parity.examples} held-out images, '
-      f'expected at least {config.min_agreement_percent:g} %; nothing was '
+      f'expected at least {config.min_agreement_percent:g} %; no model was '
       'written; raise --calibration_examples, choose another --variant, or '
       'lower --min_agreement_percent'
     )
@@ -129,7 +129,7 @@ def require(parity: Parity, config: types.ExportConfig) -> None:
     raise ValueError(
       f"the {config.variant.value} file's probabilities have a "
       f'signal-to-noise of {parity.snr_db:.1f} dB, expected at least '
-      f'{config.min_snr_db:g} dB; nothing was written; raise '
+      f'{config.min_snr_db:g} dB; no model was written; raise '
       '--calibration_examples, choose another --variant, or lower --min_snr_db'
     )
 
