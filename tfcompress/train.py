@@ -191,6 +191,9 @@ def _define_fit_flags() -> None:
     warmup_epochs=('of linear warm-up', 0.0),
     clip_norm=('greatest norm of all gradients together, 0 for none', 0.0),
   )
+
+
+def _define_augment_flags() -> None:
   cli_flags.define(
     configs.AugmentConfig,
     crop='how training images are cropped',
@@ -212,6 +215,7 @@ def _define_fit_flags() -> None:
 
 _define_stage_flags()
 _define_fit_flags()
+_define_augment_flags()
 
 
 def _config() -> configs.TrainConfig:

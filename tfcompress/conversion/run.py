@@ -86,7 +86,7 @@ def _representative(
   """Training images that ranges are calibrated on."""
   count = config.calibration_examples
   images, labels = _drawn(source, types.Split.TRAIN, count, data, model)
-  representative.require_pixels(images)
+  representative.require_pixels(images)  # before anything compares them
   representative.require_classes(labels, manifest.class_names)
   if data != manifest.data:
     representative.require_training_scale(model, images)
@@ -126,8 +126,8 @@ def _converted(
   aside = pathlib.Path(config.output_dir) / f'model.drop-{drop:.2f}.tflite'
   records.write_bytes(aside, chosen.content)
   raise ValueError(
-    f'--max_drop={precision.limit(config):g} cannot be met: the smallest drop found is {drop:.2f} '
-    f'points of top-1 on {chosen.parity.examples} held-out images, kept aside '
+    f'--max_drop={precision.limit(config):g} cannot be met: the smallest drop '
+    f'found is {drop:.2f} points of top-1 on {chosen.parity.examples} held-out images, kept aside '
     f'as {aside}; raise --max_drop, or choose another --variant'
   )
 

@@ -13,7 +13,8 @@ def members(kernel: np.ndarray) -> np.ndarray | None:
 
   A kernel is clustered if it has at most 256 distinct values, and four weights
   or more for each that is not zero: the few weights that heavy pruning leaves
-  are no clusters, nor is a kernel of one value. Clusters are numbered from 0 in the order of their values.
+  are no clusters, nor is a kernel of one value. Clusters are numbered from 0 in
+  the order of their values.
   """
   if len(np.unique(kernel.reshape(-1)[: 4 * _MOST])) > _MOST:
     return None  # The usual case, without sorting millions of weights.

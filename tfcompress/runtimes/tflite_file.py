@@ -67,15 +67,14 @@ def weights(path: str) -> list[Weight]:
   model = _model(path)
   found = []
   for graph in model.subgraphs:
-    packed = {}  # by the index of a tensor, that of the constant behind it
+    packed = unpacking(model, graph)
     for operator in graph.operators:
       code = code_of(model, operator)
-      if code in _UNPACKING:
-        index = operator.inputs[0]
-        packed[operator.outputs[0]] = packed.get(index, index)
-      elif code in _OPERATORS:
+      if code in _OPERATORS:
         image, index = operator.inputs[:2]
-        tensor = graph.tensors[packed.get(index, index)]
+        while index in packed:
+          index = packed[index].inputs[0]
+        tensor = graph.tensors[index]
         if model.buffers[tensor.buffer].data is not None:
           channels = graph.tensors[image].shape[-1]
           found.append(_weight(model, _OPERATORS[code], tensor, channels, path))
