@@ -15,7 +15,7 @@ from absl import flags
 from tfcompress import cli_flags
 from tfcompress.compression import journal, run, stages, steps
 from tfcompress.compression import plan as plan_lib
-from tfcompress.core import measurements, processes, records, types
+from tfcompress.core import flagfiles, measurements, processes, records, types
 from tfcompress.reports import comparison
 
 FLAGS = flags.FLAGS
@@ -120,16 +120,11 @@ def _flags_in(flagfile: str) -> dict[str, str]:
   return steps.as_flags(arguments)
 
 
-def _is_artifact(path: str) -> bool:
-  path = pathlib.Path(path)
-  return path.is_file() or (path / records.MANIFEST).is_file()
-
-
 def _compress() -> None:
   config, items = _config()
   chain = _chain(config, items)
   memory = journal.Journal(config.output_dir)
-  is_given = lambda path: _is_artifact(path) and not memory.knows(path)
+  is_given = lambda path: flagfiles.is_model(path) and not memory.knows(path)
   plan = run.checked(plan_lib.plan(config, chain, is_given))
   if FLAGS.dry_run:
     for name, state in memory.states(plan.steps).items():

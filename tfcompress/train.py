@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import configs, native_logs, records, types
+from tfcompress.core import configs, flagfiles, native_logs, types
 
 FLAGS = flags.FLAGS
 
@@ -383,19 +383,13 @@ def _same(first: str, second: str) -> bool:
 
 def _train_first(role: str, artifact: str, *more: str) -> None:
   """Trains an artifact that does not exist, if a flagfile has its name."""
-  path = pathlib.Path(artifact)
-  if path.is_file() or (path / records.MANIFEST).is_file():
+  if flagfiles.is_model(artifact):
     return
   beside = [pathlib.Path(name).parent for name in cli_flags.given_flagfiles()]
-  names = [
-    folder / f'{path.name}.cfg' for folder in [*beside, pathlib.Path('flags')]
-  ]
-  flagfile = next((name for name in names if name.is_file()), None)
-  if flagfile is None:
-    raise ValueError(
-      f'--{role}={artifact}: no such artifact, nor a flagfile '
-      f'{" or ".join(dict.fromkeys(map(str, names)))} to train it with'
-    )
+  try:
+    flagfile = flagfiles.that_trains(artifact, beside)
+  except ValueError as error:
+    raise ValueError(f'--{role}={error}') from error
   print(f'the {role} {artifact} is not there yet: training it with {flagfile}')
   command = [
     sys.executable, '-m', 'tfcompress.train', f'--flagfile={flagfile}',

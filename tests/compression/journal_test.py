@@ -135,9 +135,12 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 def test_one_pipeline_works_in_a_folder(tmp_path):
-  alone = lambda: processes.alone(tmp_path, 'runs this pipeline')
+  folder = tmp_path / 'pipeline'
+  alone = lambda: processes.alone(folder, 'runs this pipeline')
   other = pytest.raises(ValueError, match='another process runs this pipeline')
   with alone(), other, alone():
     pass
+  assert not folder.exists()
   with alone():
-    pass
+    (folder / 'begun').touch()
+  assert folder.exists()

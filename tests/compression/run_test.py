@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from tests.compression import plan_test
-from tfcompress.compression import execution, journal, run
+from tfcompress.compression import execution, journal, run, steps
 
 REFUSED = execution.Failure('too low', refused=True)
 CRASHED = execution.Failure('ended on a bug', refused=False)
@@ -78,3 +78,19 @@ def test_a_lost_result_and_what_came_of_it_is_made_again(ran):
   pathlib.Path('out/exported/2_slim_int8/model.tflite').unlink()
   go()
   assert names == ['export 2_slim_int8', 'measure 2_slim_int8']
+
+
+@pytest.mark.parametrize(
+  ('model', 'reason', 'refused'),
+  [
+    ('no/such', 'no/such: no such', True),
+    ('x' * 300, '[Errno 36] File name too long', False),
+  ],
+)
+def test_what_the_system_fails_is_tried_again(model, reason, refused):
+  step = steps.Step(
+    'measure', 'it', 'evaluate', (f'--model={model}',), {}, (), '', ''
+  )
+  failure = execution.attempt(step)
+  assert failure.reason.startswith(reason)
+  assert failure.refused == refused

@@ -275,6 +275,7 @@ def test_an_image_that_does_not_decode_is_named(split, quick, tmp_path):
 def test_too_few_images_for_a_batch(config):
   with pytest.raises(ValueError, match='36 training images, fewer than'):
     run.run(dataclasses.replace(config, batch_size=37), '')
+  assert not pathlib.Path(config.output_dir).exists()
 
 
 def test_an_output_folder_that_cannot_be_written(config, tmp_path):

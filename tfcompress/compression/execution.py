@@ -11,7 +11,9 @@ from tfcompress.compression import steps as steps_lib
 from tfcompress.core import native_logs, processes
 
 _ERROR = 'error: '
-_INTERRUPTED = 'interrupted'  # what a command says that was told to end
+# What a command says that would not say it again: it was told to end, or the
+# system failed it (an OSError), as on a full disk.
+_PASSING = ('interrupted', '[Errno ')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ def attempt(step: steps_lib.Step) -> Failure | None:
   if not code:
     return None
   if code == 1 and (said := reason(text)):
-    return Failure(said, refused=said != _INTERRUPTED)
+    return Failure(said, refused=not said.startswith(_PASSING))
   return Failure(f'ended on a bug{_signal(code)}', refused=False)
 
 

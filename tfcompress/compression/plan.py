@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tfcompress.compression import stages as stages_lib
 from tfcompress.compression import steps
-from tfcompress.core import keras_files, records, types
+from tfcompress.core import flagfiles, keras_files, records, types
 
 _EXPORTED_MODEL = 'model.tflite'
 _DATA_FLAGS = [field.name for field in dataclasses.fields(types.DataSpec)]
@@ -116,17 +116,11 @@ def _teacher(
   config: Config, stage: stages_lib.PlannedStage, path: str
 ) -> steps.Step:
   """The training of a teacher by the flagfile of its name, as train does it."""
-  name = f'{pathlib.Path(path).name}.cfg'
-  places = (
-    pathlib.Path(stage.flagfile).parent / name,
-    pathlib.Path('flags') / name,
-  )
-  flagfile = next((place for place in places if place.is_file()), None)
-  if flagfile is None:
-    raise ValueError(
-      f'{stage.label}: --teacher={path}: no such artifact, nor a flagfile '
-      f'{" or ".join(dict.fromkeys(map(str, places)))} to train it with'
-    )
+  try:
+    beside = pathlib.Path(stage.flagfile).parent
+    flagfile = flagfiles.that_trains(path, [beside])
+  except ValueError as error:
+    raise ValueError(f'{stage.label}: --teacher={error}') from error
   data = [f'--{n}={stage.flags[n]}' for n in _DATA_FLAGS if n in stage.flags]
   return config.step(
     'train',

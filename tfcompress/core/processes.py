@@ -18,10 +18,12 @@ def alone(folder: str | os.PathLike, others: str) -> Iterator[None]:
   The system frees the lock of a process that was killed.
 
   Args:
-    folder: exists.
+    folder: is made, and removed if it is empty afterwards.
     others: what the other process does, for the message.
   """
-  descriptor = os.open(pathlib.Path(folder), os.O_RDONLY)
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  descriptor = os.open(folder, os.O_RDONLY)
   try:
     try:
       fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,7 +32,11 @@ def alone(folder: str | os.PathLike, others: str) -> Iterator[None]:
         f'{folder}: another process {others}; wait for it or choose another '
         '--output_dir'
       ) from error
-    yield
+    try:
+      yield
+    finally:
+      if not any(folder.iterdir()):
+        folder.rmdir()
   finally:
     os.close(descriptor)
 

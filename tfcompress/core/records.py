@@ -149,10 +149,11 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def require_writable(folder: str | os.PathLike) -> None:
-  """Makes `folder` and raises ValueError if nothing can be written there."""
+  """Raises ValueError if `folder` cannot be made or written to; makes nothing."""
+  absolute = pathlib.Path(folder).absolute()
+  there = next(one for one in (absolute, *absolute.parents) if one.exists())
   try:
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
+    with tempfile.TemporaryFile(dir=there):
       pass
   except OSError as error:
     raise ValueError(
