@@ -211,6 +211,11 @@ def require_result(out: pathlib.Path, printed: str) -> None:
     assert float(line['peak_memory_mib']) == record['memory_mib']['peak']
     assert float(line['top1_percent']) == record['accuracy']['top1_percent']
     assert record['latency_ms']['runs'] == 10
+    made = json.loads((file.parent / 'metadata.json').read_text())['tfcompress']
+    parity = made['parity']['agreement_percent']
+    assert float(line['agreement_percent']) == parity
+    dtype = line['name'].rpartition('_')[2]
+    assert line['weights'] == f'{dtype} 21'
     for figure in ('size', 'latency', 'accuracy'):
       assert name == FILES[0] or record['score'][figure] is not None
     if name != FILES[0]:

@@ -176,9 +176,17 @@ def _row(
   )
   if failure := memory.failure(file.export) or memory.failure(file.measure):
     return dataclasses.replace(row, failure=failure)
+  from tfcompress.runtimes import interface
+
   content = records.read_json(file.measure.result)
-  record = records.from_json(measurements.Measurement, content)
-  return dataclasses.replace(row, record=record)
+  folder = pathlib.Path(file.export.folder)
+  exported = records.read_json(folder / interface.METADATA_FILE)['tfcompress']
+  return dataclasses.replace(
+    row,
+    record=records.from_json(measurements.Measurement, content),
+    agreement_percent=exported['parity']['agreement_percent'],
+    weights=exported['weights'],
+  )
 
 
 def main() -> None:

@@ -128,6 +128,8 @@ def test_metadata_and_architecture_by_hand(baseline, tmp_path):
   assert ours['parent']['path'] == baseline
   assert ours['parity']['agreement_percent'] == 100
   assert ours['parity']['snr_db'] > 60
+  # The stem, 16 convolutions in 8 blocks, 3 shortcuts and the head.
+  assert ours['weights'] == {'float32': 21}
   architecture = json.loads((folder / 'architecture.json').read_text())
   assert architecture['model_type'] == 'ResNet-18'
   assert architecture['input_shape'] == [1, 48, 48, 3]

@@ -31,7 +31,16 @@ def row(name, stages, mib, latency_ms, top1, is_baseline=False):
     ),
   )
   variant = name.rpartition(' ')[2]
-  return comparison.Row(name, stages, variant, record, '', is_baseline)
+  return comparison.Row(
+    name,
+    stages,
+    variant,
+    record,
+    '',
+    is_baseline,
+    97.54,
+    {'int4': 20, 'int8': 1},
+  )
 
 
 ROWS = (
@@ -45,10 +54,12 @@ def test_the_table_puts_every_file_beside_the_baseline():
   cells = tables_test.cells(comparison.text(ROWS))
   # 0.3 * 8 + 0.3 * 4 + 0.4 * 78 / 80
   assert cells['2_slim int8'] == [
-    '5.000', '2.500', '8.0', '1.000', '4.00', '50.0', '78.00', '2.00', '3.990'
+    '5.000', '2.500', '8.0', '1.000', '4.00', '50.0', '78.00', '2.00',
+    '97.5', '3.990',
   ]  # fmt: skip
   assert cells['1_baseline float32'] == [
-    '40.000', '20.000', '1.0', '4.000', '1.00', '50.0', '80.00', '0.00', '1.000'
+    '40.000', '20.000', '1.0', '4.000', '1.00', '50.0', '80.00', '0.00',
+    '97.5', '1.000',
   ]  # fmt: skip
   assert cells['2_slim wi4'] == ['failed']
   assert '2_slim wi4 failed: too, low' in comparison.text(ROWS)
@@ -59,10 +70,12 @@ def test_the_table_puts_every_file_beside_the_baseline():
 
 def test_the_page_has_the_same_figures_and_the_picture():
   page = comparison.markdown(ROWS, 'a title', 'x.png')
-  assert page.startswith('# a title\n\n| file | stages | variant | MiB |')
+  assert page.startswith(
+    '# a title\n\n| file | stages | variant | weights | MiB |'
+  )
   assert (
-    '| 2_slim int8 | baseline, slim | int8 | 5.000 | 2.500 | 8.0 | 1.000 | '
-    '4.00 | 50.0 | 78.00 | 2.00 | 3.990 |'
+    '| 2_slim int8 | baseline, slim | int8 | int4 20, int8 1 | 5.000 | 2.500 | 8.0 | 1.000 | '
+    '4.00 | 50.0 | 78.00 | 2.00 | 97.5 | 3.990 |'
   ) in page
   assert '- 2_slim wi4 failed: too, low' in page
   assert page.endswith('](x.png)\n')
@@ -75,6 +88,8 @@ def test_the_csv_has_every_figure_in_full():
   assert [line['name'] for line in lines] == [row.name for row in ROWS]
   slim = lines[1]
   assert slim['stages'] == 'baseline+slim'
+  assert slim['weights'] == 'int4 20, int8 1'
+  assert float(slim['agreement_percent']) == 97.54
   assert int(slim['size_bytes']) == 5 * 2**20
   assert float(slim['score']) == ROWS[1].record.score.final
   assert float(slim['top1_low_percent']) == 76.0

@@ -1,5 +1,7 @@
 """What an export says of its model: metadata.json and architecture.json."""
 
+import collections
+
 import tf_keras
 
 from tfcompress.conversion import parity as parity_lib
@@ -31,10 +33,14 @@ def metadata(
   config: types.ExportConfig,
   manifest: types.Manifest,
   parity: parity_lib.Parity,
+  kept: preserved.Preserved,
   parent: types.ParentRecord,
   model_sha256: str,
 ) -> dict[str, object]:
-  """Returns metadata.json: the challenge's keys and one of ours."""
+  """Returns metadata.json: the challenge's keys and one of ours.
+
+  Its `weights` say how many layers have weights of a number type in the file.
+  """
   return {
     'username': config.username,
     'teamname': config.teamname,
@@ -52,6 +58,7 @@ def metadata(
       'parent': records.to_json(parent),
       'ancestors': records.to_json(manifest.parents),
       'parity': records.to_json(parity),
+      'weights': collections.Counter(layer.dtype for layer in kept.layers),
     },
   }
 

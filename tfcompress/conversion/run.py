@@ -127,8 +127,9 @@ def _converted(
   records.write_bytes(aside, chosen.content)
   raise ValueError(
     f'--max_drop={precision.limit(config):g} cannot be met: the smallest drop '
-    f'found is {drop:.2f} points of top-1 on {chosen.parity.examples} held-out images, kept aside '
-    f'as {aside}; raise --max_drop, or choose another --variant'
+    f'found is {drop:.2f} points of top-1 on {chosen.parity.examples} held-out '
+    f'images, kept aside as {aside}; raise --max_drop, or choose another '
+    '--variant'
   )
 
 
@@ -200,6 +201,7 @@ def _write(
       config,
       manifest,
       result,
+      kept,
       parent,
       records.sha256(folder / interface.MODEL_FILE),
     ),

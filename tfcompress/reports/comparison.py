@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tfcompress.core import measurements, records
 from tfcompress.reports import tables
@@ -21,6 +21,9 @@ class Row:
     record: its measurement; None where there is no file or no measurement.
     failure: why not.
     is_baseline: whether the others are compared with it.
+    agreement_percent: share of held-out images with the top-1 of the artifact
+      that it was exported from.
+    weights: how many layers have weights of a number type, by its name.
   """
 
   name: str
@@ -29,6 +32,8 @@ class Row:
   record: measurements.Measurement | None = None
   failure: str = ''
   is_baseline: bool = False
+  agreement_percent: float | None = None
+  weights: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Figures:
   top1_high_percent: float | None = None
   top5_percent: float | None = None
   points_lost: float | None = None
+  agreement_percent: float | None = None
   score: float | None = None
 
 
@@ -61,7 +67,7 @@ def figures(row: Row) -> Figures:
   record = row.record
   if record is None:
     return Figures()
-  result = Figures()
+  result = Figures(agreement_percent=row.agreement_percent)
   if size := record.size:
     result = dataclasses.replace(
       result,
@@ -125,6 +131,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
   ('peak MiB', _number('peak_memory_mib', '.1f')),
   ('top-1 %', _number('top1_percent', '.2f')),
   ('points lost', _number('points_lost', '.2f')),
+  ('as parent %', _number('agreement_percent', '.1f')),
   ('score', _number('score', '.3f')),
 )
 
@@ -144,10 +151,12 @@ def markdown(rows: Sequence[Row], title: str, picture: str) -> str:
     title: its heading.
     picture: the image file beside it.
   """
-  header = ('file', 'stages', 'variant', *(title for title, _ in _COLUMNS))
-  rule = ('---',) * 3 + ('---:',) * len(_COLUMNS)
+  named = ('file', 'stages', 'variant', 'weights')
+  header = (*named, *(title for title, _ in _COLUMNS))
+  rule = ('---',) * len(named) + ('---:',) * len(_COLUMNS)
   lines = [
-    (row.name, ', '.join(row.stages), row.variant, *_cells(row)) for row in rows
+    (row.name, ', '.join(row.stages), row.variant, _weights(row), *_cells(row))
+    for row in rows
   ]
   table = '\n'.join(
     f'| {" | ".join(line)} |' for line in (header, rule, *lines)
@@ -165,13 +174,22 @@ def as_csv(rows: Sequence[Row]) -> str:
   names = [field.name for field in dataclasses.fields(Figures)]
   out = io.StringIO()
   writer = csv.writer(out, lineterminator='\n')
-  writer.writerow(['name', 'stages', 'variant', *names, 'model', 'failure'])
+  named = ['name', 'stages', 'variant', 'weights']
+  writer.writerow([*named, *names, 'model', 'failure'])
   for row in rows:
     values = dataclasses.astuple(figures(row))
     model = row.record.model.path if row.record else ''
     stages = '+'.join(row.stages)
     writer.writerow(
-      [row.name, stages, row.variant, *values, model, row.failure]
+      [
+        row.name,
+        stages,
+        row.variant,
+        _weights(row),
+        *values,
+        model,
+        row.failure,
+      ]
     )
   return out.getvalue()
 
@@ -185,6 +203,11 @@ def _cells(row: Row) -> list[str]:
   if row.record is None:
     return ['failed', *[''] * (len(_COLUMNS) - 1)]
   return [cell(figures(row)) for _, cell in _COLUMNS]
+
+
+def _weights(row: Row) -> str:
+  """Layers by the number type of their weights, such as 'int4 20, int8 1'."""
+  return ', '.join(f'{dtype} {count}' for dtype, count in row.weights.items())
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:
