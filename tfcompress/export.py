@@ -19,7 +19,7 @@ import re
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import records, types
+from tfcompress.core import processes, records, types
 
 FLAGS = flags.FLAGS
 _BITS = {'wi': ('weights', ('4', '8')), 'ai': ('activations', ('8',))}
@@ -109,6 +109,7 @@ def _export() -> None:
   config = _config()
   known = records.read_manifest(config.artifact).data
   config = dataclasses.replace(config, data=cli_flags.data_spec(known))
+  processes.go_on_watched('choose another --variant')
   from tfcompress.conversion import run
 
   parity = run.run(config, lambda layers: _report(config, layers))

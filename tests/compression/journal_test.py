@@ -3,7 +3,6 @@ import pathlib
 import pytest
 
 from tfcompress.compression import journal, steps
-from tfcompress.core import processes
 
 THERE, FAILED, TO_DO = (
   journal.State.THERE,
@@ -132,15 +131,3 @@ def test_a_file_of_something_else_is_refused(tmp_path):
   (tmp_path / 'pipeline.json').write_text('{"steps": 3}')
   with pytest.raises(ValueError, match='pipeline.json: not what compress wrot'):
     journal.Journal(str(tmp_path))
-
-
-def test_one_pipeline_works_in_a_folder(tmp_path):
-  folder = tmp_path / 'pipeline'
-  alone = lambda: processes.alone(folder, 'runs this pipeline')
-  other = pytest.raises(ValueError, match='another process runs this pipeline')
-  with alone(), other, alone():
-    pass
-  assert not folder.exists()
-  with alone():
-    (folder / 'begun').touch()
-  assert folder.exists()

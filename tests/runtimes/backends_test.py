@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfcompress.core import measurements, types
 from tfcompress.models import io
-from tfcompress.runtimes import interface, load
+from tfcompress.runtimes import interface, litert_cpu, load
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 48, 48, 3), np.uint8)
 
@@ -135,6 +135,23 @@ def test_a_model_that_takes_no_image(tmp_path):
   backend = load.open_model(str(tmp_path / 'vector.keras'))
   with pytest.raises(ValueError, match='expected one RGB image'):
     interface.image_size(backend, 'vector.keras')
+
+
+def test_a_file_that_fails_while_it_runs(tmp_path):
+  image = tf.TensorSpec((1, 2, 2, 3), tf.int32)
+  divide = tf.function(
+    lambda x: tf.reshape(x // tf.reduce_sum(x), (1, 12)),
+    input_signature=[image],
+  )
+  converter = tf.lite.TFLiteConverter.from_concrete_functions(
+    [divide.get_concrete_function()]
+  )
+  path = tmp_path / 'model.tflite'
+  path.write_bytes(converter.convert())
+  backend = litert_cpu.LiteRtCpu(str(path), 1)
+  assert not backend.predict(np.ones((1, 2, 2, 3), np.int32)).any()
+  with pytest.raises(ValueError, match='LiteRT cannot run the file .*by 0'):
+    backend.predict(np.zeros((1, 2, 2, 3), np.int32))
 
 
 def test_an_artifact_knows_its_data(baseline, data):

@@ -2,10 +2,12 @@
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import pathlib
 import signal
+import sys
 from collections.abc import Iterator
 
 _SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
@@ -39,6 +41,37 @@ def alone(folder: str | os.PathLike, others: str) -> Iterator[None]:
         folder.rmdir()
   finally:
     os.close(descriptor)
+
+
+def go_on_watched(hint: str) -> None:
+  """Returns in a child process; this one only waits, and ends as that does.
+
+  So that a crash of native code ends as a sentence. To be called before any
+  library has started threads.
+
+  Args:
+    hint: what to do when it crashed.
+
+  Raises:
+    ValueError: a signal ended the child.
+    OSError: the signal was that of a system whose memory ran out.
+  """
+  sys.stdout.flush()
+  child = os.fork()
+  if not child:
+    die_with_parent()
+    return
+  # Ctrl-C reaches the child too, which answers.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+  code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  if code >= 0:
+    sys.exit(code)
+  if code == -signal.SIGKILL:
+    raise OSError(errno.ENOMEM, 'killed, as a system does without memory')
+  raise ValueError(
+    f'a library crashed on this network ({signal.Signals(-code).name}); {hint}'
+  )
 
 
 def die_with_parent() -> None:

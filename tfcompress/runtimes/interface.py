@@ -23,7 +23,11 @@ class Backend(Protocol):
   outputs: tuple[measurements.TensorInfo, ...]
 
   def predict(self, batch: np.ndarray) -> np.ndarray:
-    """Runs (B, S, S, 3) in the input's dtype to (B, C) in the output's."""
+    """Runs (B, S, S, 3) in the input's dtype to (B, C) in the output's.
+
+    Raises:
+      ValueError: the runtime cannot run the file on that.
+    """
 
   def info(self) -> measurements.RuntimeRecord:
     """Returns what a record says of this runtime."""

@@ -42,7 +42,10 @@ class LiteRtCpu:
       self._interpreter.allocate_tensors()
       self._batch = len(batch)
     self._interpreter.set_tensor(self._input, batch)
-    self._interpreter.invoke()
+    try:
+      self._interpreter.invoke()
+    except RuntimeError as error:
+      raise ValueError(f'LiteRT cannot run the file ({error})') from error
     return self._interpreter.get_tensor(self._output)
 
   def info(self) -> measurements.RuntimeRecord:
