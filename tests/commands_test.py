@@ -213,6 +213,8 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
     ('export', '--artifact=runs/no --output_dir=x', 'no such artifact folder'),
     ('evaluate', '', '--model is missing'),
     ('evaluate', '--model=no.tflite', 'no such model file'),
+    ('export', '--min_snr_db=nan', 'nan: expected a finite number'),
+    ('train', '--learning_rate=inf', 'inf: expected a finite number'),
     ('evaluate', '--model=README.md', 'unknown format'),
     ('evaluate', '--model=setup.cfg --parts=sise', "'sise' is none of"),
   ],

@@ -40,6 +40,7 @@ FLAGFILES = {
   ),
   'p/qat.cfg': '--flagfile=images.cfg\n--stage=qat\n--alpha=0.5\n',
   'p/prune.cfg': '--flagfile=images.cfg\n--stage=prune\n--clusters=9\n',
+  'round.cfg': '--flagfile=p.cfg\n--flagfile=round.cfg\n',
   'taught.cfg': '--stage=slim\n--channel_ratio=.5\n--teacher=runs/big\n',
 }
 
@@ -153,6 +154,8 @@ def test_the_classic_pipelines(tmp_path):
     ('--flagfile=p.cfg --variants=int3', "--variants: 'int3' is none of float"),
     ('--flagfile=p.cfg --variants=', '--variants: expected some of float32'),
     ('--flagfile=p.cfg --runs=0', 'runs'),
+    ('--flagfile=p.cfg --output_dir=a,b', 'a comma separates the teachers'),
+    ('--flagfile=round.cfg', 'flagfile round.cfg is nested in itself'),
     ('--flagfile=p.cfg --output_dir=p.cfg/x', 'p.cfg/x: cannot write there'),
   ],
 )

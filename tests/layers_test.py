@@ -25,7 +25,8 @@ def imports_of(path: pathlib.Path) -> set[str]:
   """The packages of the project that a module imports, wherever it does."""
   found = set()
   for node in ast.walk(ast.parse(path.read_text())):
-    if isinstance(node, ast.ImportFrom) and node.module:
+    if isinstance(node, ast.ImportFrom):
+      assert not node.level, 'a relative import'
       parts = node.module.split('.')
       if parts[0] == 'tfcompress':
         found |= {parts[1]} if parts[1:] else {a.name for a in node.names}

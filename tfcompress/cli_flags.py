@@ -6,6 +6,8 @@ command that calls a `define_*` function.
 
 import dataclasses
 import enum
+import math
+import os
 import pathlib
 import signal
 import sys
@@ -66,11 +68,8 @@ def run(main: Callable[[], None], usage: str) -> None:
 
 
 def _parse(argv: list[str]) -> None:
-  try:
-    rest = FLAGS(argv)[1:]
-  except flags.CantOpenFlagFileError as error:
-    raise ValueError(f'cannot read the flagfile: {error}') from error
-  if rest:
+  given_flagfiles()  # Raises where one cannot be read.
+  if rest := FLAGS(argv)[1:]:
     raise ValueError(f'unexpected argument {rest[0]!r}: flags are --name=value')
 
 
@@ -101,17 +100,38 @@ def _of_command(describe: Callable[[str], str]) -> str:
 
 
 def given_flagfiles() -> list[str]:
-  """Returns the flagfiles of the command line, each after those nested in it."""
+  """Returns the flagfiles of the command line, each after those nested in it.
+
+  Raises:
+    ValueError: one cannot be read, or is nested in itself.
+  """
   return list(_flagfiles_among(sys.argv[1:]))
 
 
-def _flagfiles_among(arguments: list[str]) -> Iterator[str]:
+def _flagfiles_among(
+  arguments: list[str], around: tuple[str, ...] = ()
+) -> Iterator[str]:
+  """Those that arguments name, which stand in the flagfiles `around` them."""
   for i, argument in enumerate(arguments):
     name, _, path = argument.strip().lstrip('-').partition('=')
     if name == 'flagfile':
       path = path or (arguments[i + 1 : i + 2] or [''])[0]
-      yield from _flagfiles_among(pathlib.Path(path).read_text().splitlines())
+      path = os.path.expanduser(path)
+      if path in around:
+        raise ValueError(f'flagfile {path} is nested in itself')
+      yield from _flagfiles_among(_lines_of(path), (*around, path))
       yield path
+
+
+def _lines_of(path: str) -> list[str]:
+  try:
+    return pathlib.Path(path).read_text().splitlines()
+  except (OSError, UnicodeDecodeError) as error:
+    why = getattr(error, 'strerror', None) or 'not a text file'
+    raise ValueError(
+      f'cannot read the flagfile {path}: {why}; its path is relative to the '
+      'current directory'
+    ) from error
 
 
 def define(config: type, **helps: str | tuple) -> None:
@@ -145,9 +165,28 @@ def _without_none(hint: type) -> type:
   return hint
 
 
+class _FiniteParser(flags.FloatParser):
+  """Refuses nan, which is within all bounds, and infinity."""
+
+  def parse(self, argument):
+    if not math.isfinite(number := super().parse(argument)):
+      raise ValueError(f'{argument}: expected a finite number')
+    return number
+
+
+def define_float(
+  name: str, default: float | None, text: str, *bounds: float
+) -> None:
+  """Defines a flag of a finite number, with a lower and an upper bound or not."""
+  parser = _FiniteParser(*bounds)
+  flags.DEFINE(
+    parser, name, default, text, serializer=flags.ArgumentSerializer()
+  )
+
+
 _DEFINE = {
   bool: flags.DEFINE_bool,
-  float: flags.DEFINE_float,
+  float: define_float,
   int: flags.DEFINE_integer,
   str: flags.DEFINE_string,
 }

@@ -76,7 +76,7 @@ def _config() -> tuple[plan_lib.Config, list[stages.Item]]:
   items = [stages.parse(text) for text in FLAGS.stages]
   data = [field.name for field in dataclasses.fields(types.DataSpec)]
   config = plan_lib.Config(
-    output_dir=str(pathlib.Path(FLAGS.output_dir)),
+    output_dir=_output_dir(),
     variants=_variants(),
     flags={
       'train': _passed_on(*data, *_TRAIN),
@@ -85,6 +85,18 @@ def _config() -> tuple[plan_lib.Config, list[stages.Item]]:
     },
   )
   return config, items
+
+
+def _output_dir() -> str:
+  """The pipeline's folder, in one spelling, by which its steps know it."""
+  if ',' in FLAGS.output_dir:
+    raise ValueError(
+      f'--output_dir={FLAGS.output_dir}: a comma separates the teachers of '
+      '--teacher, one of which will be in it; choose a name without'
+    )
+  folder, here = pathlib.Path(FLAGS.output_dir).resolve(), pathlib.Path.cwd()
+  inside = folder.is_relative_to(here)
+  return str(folder.relative_to(here) if inside else folder)
 
 
 def _variants() -> tuple[types.Variant, ...]:
@@ -125,6 +137,7 @@ def _compress() -> None:
   chain = _chain(config, items)
   memory = journal.Journal(config.output_dir)
   is_given = lambda path: flagfiles.is_model(path) and not memory.knows(path)
+  records.require_writable(config.output_dir)
   plan = run.checked(plan_lib.plan(config, chain, is_given))
   if FLAGS.dry_run:
     for name, state in memory.states(plan.steps).items():
@@ -132,7 +145,6 @@ def _compress() -> None:
       print(f'{state.value + ":":9} {step}')
     return
   memory.states(plan.steps)  # What it refuses leaves nothing behind.
-  records.require_writable(config.output_dir)
   with processes.alone(config.output_dir, 'runs this pipeline'):
     memory = journal.Journal(config.output_dir)
     run.run(plan, memory, retry_failed=FLAGS.retry_failed)
@@ -176,16 +188,22 @@ def _row(
   )
   if failure := memory.failure(file.export) or memory.failure(file.measure):
     return dataclasses.replace(row, failure=failure)
-  from tfcompress.runtimes import interface
-
   content = records.read_json(file.measure.result)
-  folder = pathlib.Path(file.export.folder)
-  exported = records.read_json(folder / interface.METADATA_FILE)['tfcompress']
+  exported = pathlib.Path(file.export.folder, records.METADATA)
+  said = records.read_json(exported).get('tfcompress')
+  try:
+    agreement_percent = float(said['parity']['agreement_percent'])
+    weights = {dtype: int(count) for dtype, count in said['weights'].items()}
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise ValueError(
+      f'{exported}: not what this version of export writes ({error!r}); remove '
+      f'{file.export.folder} to export it anew'
+    ) from error
   return dataclasses.replace(
     row,
     record=records.from_json(measurements.Measurement, content),
-    agreement_percent=exported['parity']['agreement_percent'],
-    weights=exported['weights'],
+    agreement_percent=agreement_percent,
+    weights=weights,
   )
 
 

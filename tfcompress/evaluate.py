@@ -52,7 +52,7 @@ def _define_flags() -> None:
     ('accuracy', 'top-1 in percent'),
   ):
     text = f"{unit}, in place of the baseline's"
-    flags.DEFINE_float(f'baseline_{name}', None, text, _ABOVE_ZERO)
+    cli_flags.define_float(f'baseline_{name}', None, text, _ABOVE_ZERO)
   flags.DEFINE_string('output_file', None, 'where the record goes, as JSON')
 
 
@@ -191,7 +191,7 @@ def _measured_reference(
 def _teacher(model: str) -> str | None:
   """The artifact that a model's compression began with, if it is still there.
 
-  A teacher comes before a parent; a teacher's own ancestors do not matter.
+  A teacher comes before a parent; the ancestors of one in float do not matter.
   """
   from tfcompress.runtimes import load
 
@@ -215,10 +215,10 @@ def _oldest(parents: tuple[types.ParentRecord, ...]) -> str | None:
       print(f'{parent.role} {parent.path}: no artifact there')
     elif records.sha256(file) != parent.sha256:
       print(f'{parent.role} {parent.path}: changed since, so not used')
-    elif parent.role == 'teacher':
-      return parent.path
     else:
       manifest = records.read_manifest(parent.path)
+      if parent.role == 'teacher' and not manifest.quantized:
+        return parent.path
       return _oldest(manifest.parents) or parent.path
   return None
 

@@ -72,8 +72,8 @@ def rewrites() -> None:
     for path, wanted in zip(paths, (None, ())):
       network, _ = rewrites_lib.rewritten(model, wanted)
       content = tflite.convert(network, types.Variant.INT8, None, images)
-      content, _ = flatbuffer.rewritten(content, (), wanted)
-      records.write_bytes(path, content)
+      file = flatbuffer.rewritten(content, (), wanted)
+      records.write_bytes(path, file.content)
     ours, plain = best_medians(paths, images)
   show(
     'int8 latency with / without exact rewrites',

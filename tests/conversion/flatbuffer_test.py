@@ -61,24 +61,29 @@ def content(network, images):
 
 def test_pixels_are_resized_before_they_are_converted(content, images):
   assert operators(content)[:2] == ['QUANTIZE', 'RESIZE_BILINEAR']
-  other = flatbuffer.resized_first(content)
-  assert operators(other)[:2] == ['RESIZE_BILINEAR', 'QUANTIZE']
-  assert operators(other)[2:] == operators(content)[2:]
+  file = flatbuffer.rewritten(content, (), [types.Rewrite.RESIZE])
+  assert file.done == (types.Rewrite.RESIZE,)
+  assert operators(file.content)[:2] == ['RESIZE_BILINEAR', 'QUANTIZE']
+  assert operators(file.content)[2:] == operators(content)[2:]
   expected = outputs(content, images)
   assert len(np.unique(expected, axis=0)) > 10
-  np.testing.assert_array_equal(outputs(other, images), expected)
+  np.testing.assert_array_equal(outputs(file.content, images), expected)
 
 
 def test_a_file_that_resizes_nothing_is_left_alone(network, images):
   other = tflite.convert(network, types.Variant.FLOAT32)
-  assert flatbuffer.resized_first(other) is None
   int8 = tflite.convert(network, types.Variant.INT8, types.IoDtype.INT8, images)
-  assert flatbuffer.resized_first(int8) is None  # Nothing to be converted.
+  for file in (other, int8):  # The second has nothing to be converted.
+    assert types.Rewrite.RESIZE not in flatbuffer.rewritten(file, ()).done
+    with pytest.raises(
+      ValueError, match='=resize does not fit the file: it ha'
+    ):
+      flatbuffer.rewritten(file, (), [types.Rewrite.RESIZE])
 
 
 def test_a_compact_file_says_the_same_in_fewer_bytes(content, network, images):
   layers = [layer.name for layer in network.layers]
-  compact = flatbuffer.compacted(content, layers)
+  compact = flatbuffer.rewritten(content, layers, ()).content
   np.testing.assert_array_equal(
     outputs(compact, images), outputs(content, images)
   )

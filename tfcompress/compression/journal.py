@@ -1,6 +1,7 @@
 """What a pipeline has done: `pipeline.json` in its folder.
 
-A step is remembered with its flags and the SHA-256 of what it read and wrote.
+A step is remembered with its flags and the SHA-256 of the models and records that
+it read and wrote.
 It is there if all of that is as it was.
 """
 

@@ -8,7 +8,6 @@ from tfcompress.compression import stages as stages_lib
 from tfcompress.compression import steps
 from tfcompress.core import flagfiles, keras_files, records, types
 
-_EXPORTED_MODEL = 'model.tflite'
 _DATA_FLAGS = [field.name for field in dataclasses.fields(types.DataSpec)]
 
 Chain = Sequence[stages_lib.PlannedStage]
@@ -188,7 +187,7 @@ def _file(
     name=f'export {name}',
     label=f'the export of {stage.name} as {variant.value}',
     inputs=(model_file(stage.folder),),
-    result=str(pathlib.Path(folder) / _EXPORTED_MODEL),
+    result=str(pathlib.Path(folder) / records.EXPORTED),
     folder=folder,
   )
   record = _record(config, name)

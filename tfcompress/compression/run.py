@@ -1,6 +1,7 @@
 """Runs a plan: checks all of it, then does what is not there yet."""
 
 import dataclasses
+import sys
 import time
 
 from tfcompress.compression import execution, journal, steps
@@ -25,7 +26,10 @@ def checked(plan: steps.Plan) -> steps.Plan:
     plan.trainings, execution.outputs(commands), strict=True
   ):
     if result.code:
-      raise ValueError(f'{step.label}: {execution.reason(result.stderr)}')
+      reason = execution.reason(result.stderr)
+      if not reason:
+        print(result.stderr, file=sys.stderr)
+      raise ValueError(f'{step.label}: {reason or "ended on a bug, see above"}')
     flags = steps.as_flags(result.stdout.splitlines())
     trainings.append(dataclasses.replace(step, flags=flags))
   return dataclasses.replace(plan, trainings=tuple(trainings))

@@ -1,73 +1,90 @@
 """Exact changes to the file itself, which no converter makes.
 
+- space_to_depth: see `blocks`.
 - resize: uint8 pixels that become int8 and are then resized are resized first;
   of 224x224 pixels those of 64x64 remain to be converted.
-- compact: names are those of the layers, and vectors of the same numbers, such
-  as the zero points of every tensor with as many channels, are written once.
+- Names are those of the layers, and vectors of the same numbers, such as the zero
+  points of every tensor with as many channels, are written once.
 """
 
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Mapping
 
-import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.conversion import variants
+from tfcompress.conversion import blocks as blocks_lib
 from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
+_WHY_NOT = {
+  types.Rewrite.SPACE_TO_DEPTH: 'convolution over an image of at most 4 '
+  'channels with a stride of 2, 3 or 4 that divides its size',
+  types.Rewrite.RESIZE: 'uint8 pixels that become int8 and are resized then',
+}
 _RESIZES = (
   schema.BuiltinOperator.RESIZE_BILINEAR,
   schema.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR,
 )
 
 
-def require_resize(
-  model: tf_keras.Model,
-  variant: types.Variant,
-  io_dtype: types.IoDtype | None,
-) -> None:
-  """Raises ValueError where pixels are not resized, or not made int8 of uint8."""
-  dtype = variants.io_dtype(variant, io_dtype)
-  resizes = any(type(x) is tf_keras.layers.Resizing for x in model.layers)
-  if dtype is not types.IoDtype.UINT8 or not resizes:
-    raise ValueError(
-      f'--rewrites={types.Rewrite.RESIZE.value} does not fit --variant='
-      f'{variant.value} with {dtype.value} pixels of a network that '
-      f'{"resizes" if resizes else "does not resize"} them: expected uint8 '
-      'pixels that it resizes; leave it out'
-    )
+@dataclasses.dataclass(frozen=True)
+class Rewritten:
+  """A file after its rewrites.
+
+  Attributes:
+    content: the file.
+    done: the rewrites that it went through.
+    blocks: how kernels lie in it that are over blocks now, by layer.
+  """
+
+  content: bytes
+  done: tuple[types.Rewrite, ...]
+  blocks: Mapping[str, blocks_lib.Blocks]
 
 
 def rewritten(
   content: bytes,
   layers: Collection[str],
   wanted: Collection[types.Rewrite] | None = None,
-) -> tuple[bytes, tuple[types.Rewrite, ...]]:
-  """Returns a compact file of the same outputs, and the rewrites it went through.
+) -> Rewritten:
+  """Returns a compact file of the same outputs.
 
   Args:
     content: a `.tflite`.
     layers: names of the network's layers.
-    wanted: of RESIZE, which is done where it fits; None for it.
-  """
-  done = ()
-  if wanted is None or types.Rewrite.RESIZE in wanted:
-    resized = resized_first(content)
-    if resized is not None:
-      content, done = resized, (types.Rewrite.RESIZE,)
-  return compacted(content, layers), done
+    wanted: of SPACE_TO_DEPTH and RESIZE; others are ignored. None takes those
+      that fit.
 
-
-def resized_first(content: bytes) -> bytes | None:
-  """Returns the file with its pixels resized as uint8; None if it has no such.
-
-  Args:
-    content: a `.tflite`.
+  Raises:
+    ValueError: one that is wanted does not fit.
   """
   model = tflite_file.model_of(content)
+  done, moved = [], {}
+  is_wanted = lambda rewrite: wanted is None or rewrite in wanted
+  if is_wanted(types.Rewrite.SPACE_TO_DEPTH):
+    moved = blocks_lib.apply(model)
+    if moved:
+      done.append(types.Rewrite.SPACE_TO_DEPTH)
+  if is_wanted(types.Rewrite.RESIZE) and resize_first(model):
+    done.append(types.Rewrite.RESIZE)
+  for rewrite in _WHY_NOT.keys() & set(wanted or ()) - set(done):
+    raise ValueError(
+      f'--rewrites={rewrite.value} does not fit the file: it has no '
+      f'{_WHY_NOT[rewrite]}; leave it out'
+    )
+  compact(model, layers)
+  by_layer = {
+    tflite_file.layer_of(name, layers) or name: plan
+    for name, plan in moved.items()
+  }
+  return Rewritten(tflite_file.packed(model), tuple(done), by_layer)
+
+
+def resize_first(model: schema.ModelT) -> bool:
+  """Has pixels resized as uint8; returns whether there are such."""
   graph = model.subgraphs[0]
   if len(graph.operators) < 2:
-    return None
+    return False
   convert, resize = graph.operators[:2]
   if (
     len(model.subgraphs) > 1
@@ -75,12 +92,12 @@ def resized_first(content: bytes) -> bytes | None:
     or tflite_file.code_of(model, resize) not in _RESIZES
     or resize.inputs[0] != convert.outputs[0]
   ):
-    return None
+    return False
   pixels, moved = convert.inputs[0], convert.outputs[0]
   resized = resize.outputs[0]
   alone = sum(moved in operator.inputs for operator in graph.operators) == 1
   if not alone or not _same_numbers(graph, pixels, moved):
-    return None
+    return False
   # The tensor between the two is now the uint8 one that is resized already.
   names = graph.tensors[moved].name, graph.tensors[resized].name
   graph.tensors[resized].name, graph.tensors[moved].name = names
@@ -91,25 +108,17 @@ def resized_first(content: bytes) -> bytes | None:
   resize.inputs, resize.outputs = [pixels, *resize.inputs[1:]], [moved]
   convert.inputs, convert.outputs = [moved], [resized]
   graph.operators[:2] = [resize, convert]
-  return tflite_file.packed(model)
+  return True
 
 
-def compacted(content: bytes, layers: Collection[str]) -> bytes:
-  """Returns the file in fewer bytes.
-
-  Args:
-    content: a `.tflite`.
-    layers: names that a tensor keeps of its longer one; inputs and outputs keep
-      all.
-  """
-  model = tflite_file.model_of(content)
+def compact(model: schema.ModelT, layers: Collection[str]) -> None:
+  """Shortens names, of what is neither input nor output, to those of layers."""
   for graph in model.subgraphs:
     public = {*graph.inputs, *graph.outputs}
     for index, tensor in enumerate(graph.tensors):
       if index not in public:
         name = tensor.name.decode()
         tensor.name = (tflite_file.layer_of(name, layers) or name).encode()
-  return tflite_file.packed(model)
 
 
 def _same_numbers(graph: schema.SubGraphT, first: int, second: int) -> bool:

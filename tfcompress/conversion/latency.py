@@ -9,9 +9,9 @@ import numpy as np
 import tf_keras
 
 from tfcompress.conversion import flatbuffer, tflite
-from tfcompress.core import types
+from tfcompress.core import records, types
 from tfcompress.models import rewrites
-from tfcompress.runtimes import interface, load
+from tfcompress.runtimes import load
 
 _WARMUP_RUNS, _RUNS = 10, 60
 
@@ -28,9 +28,9 @@ def int8_latency_ms(model: tf_keras.Model) -> float:
   images = rng.randint(0, 256, (2, size, size, 3)).astype(np.uint8)
   network, _ = rewrites.rewritten(model)
   content = tflite.convert(network, types.Variant.INT8, None, images)
-  content, _ = flatbuffer.rewritten(content, ())
+  content = flatbuffer.rewritten(content, ()).content
   with tempfile.TemporaryDirectory() as scratch:
-    path = pathlib.Path(scratch) / interface.MODEL_FILE
+    path = pathlib.Path(scratch) / records.EXPORTED
     path.write_bytes(content)
     return median_ms(str(path), images[:1])
 

@@ -1,12 +1,14 @@
 """What an export says of its model: metadata.json and architecture.json."""
 
 import collections
+from collections.abc import Sequence
 
 import tf_keras
 
 from tfcompress.conversion import parity as parity_lib
 from tfcompress.conversion import preserved, variants
 from tfcompress.core import records, types
+from tfcompress.models import graph
 
 CHALLENGE_SIZE = 224
 CHALLENGE_CLASSES = 100
@@ -33,7 +35,7 @@ def metadata(
   config: types.ExportConfig,
   manifest: types.Manifest,
   parity: parity_lib.Parity,
-  kept: preserved.Preserved,
+  kept: Sequence[preserved.PreservedLayer],
   parent: types.ParentRecord,
   model_sha256: str,
 ) -> dict[str, object]:
@@ -58,7 +60,7 @@ def metadata(
       'parent': records.to_json(parent),
       'ancestors': records.to_json(manifest.parents),
       'parity': records.to_json(parity),
-      'weights': collections.Counter(layer.dtype for layer in kept.layers),
+      'weights': collections.Counter(layer.dtype for layer in kept),
     },
   }
 
@@ -67,12 +69,12 @@ def architecture(
   model: tf_keras.Model,
   manifest: types.Manifest,
   variant: types.Variant,
-  kept: preserved.Preserved,
+  kept: Sequence[preserved.PreservedLayer],
 ) -> dict[str, object]:
   """Returns architecture.json: the network, its pruning and its training.
 
-  Of every layer with a kernel it says what is in the file, rewritten as that may
-  be: number type, share of zeros, and clusters where the kernel has some.
+  Of every layer with a kernel it says what is in the file: number type, share of
+  zeros, and clusters where the kernel has some.
 
   Args:
     model: the network that was converted.
@@ -95,7 +97,7 @@ def architecture(
     'metrics': records.to_json(manifest.metrics),
     'layers': [
       _layer(model.get_layer(layer.name), layer, manifest.clusters)
-      for layer in kept.layers
+      for layer in kept
     ],
   }
 
@@ -113,14 +115,17 @@ def _calibration(
 
 
 def _layer(layer, kept: preserved.PreservedLayer, clusters) -> dict:
+  *_, inputs, outputs = graph.kernel_of(layer).shape
+  if graph.is_depthwise(layer):
+    outputs *= inputs
   return {
     'name': layer.name,
     'type': type(layer).__name__.removeprefix('Quantized'),
-    'in_channels': kept.in_channels,
-    'out_channels': kept.out_channels,
+    'in_channels': inputs,
+    'out_channels': outputs,
     'kernel_size': list(getattr(layer, 'kernel_size', ())),
     'strides': list(getattr(layer, 'strides', ())),
     'dtype': kept.dtype,
-    'zeros': kept.file_zeros,
-    'clusters': kept.file_clusters if layer.name in clusters else None,
+    'zeros': kept.zeros,
+    'clusters': kept.clusters if layer.name in clusters else None,
   }

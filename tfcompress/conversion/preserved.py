@@ -8,7 +8,6 @@ number: zeros stay zeros, and equal values of a channel stay equal.
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,53 +18,24 @@ from tfcompress.runtimes import tflite_file
 
 @dataclasses.dataclass(frozen=True)
 class PreservedLayer:
-  """One kernel and what became of it.
+  """What a file has of a layer's kernel.
 
   Attributes:
     name: of the layer.
-    dtype: of the file's numbers, such as 'int8'.
-    bits: of one of them.
-    in_channels: of its input.
-    out_channels: filters.
-    parameters: weights in the kernel.
-    parent_zeros: share of zeros in the kernel.
-    file_zeros: share of zeros in the file.
-    parent_clusters: distinct values in the kernel.
-    file_clusters: the most distinct values of any output channel in the file.
+    dtype: of the numbers, such as 'int8'.
+    zeros: share of zeros.
+    clusters: the most distinct values of any output channel.
   """
 
   name: str
   dtype: str
-  bits: int
-  in_channels: int
-  out_channels: int
-  parameters: int
-  parent_zeros: float
-  file_zeros: float
-  parent_clusters: int
-  file_clusters: int
+  zeros: float
+  clusters: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Preserved:
-  """All kernels of a model and what became of them.
-
-  Attributes:
-    layers: in the model's order.
-    parameters: weights in all kernels.
-    parent_zeros: share of zeros in all kernels.
-    file_zeros: share of zeros of those weights in the file.
-    clustered_layers: how many kernels have few distinct values.
-  """
-
-  layers: tuple[PreservedLayer, ...]
-  parameters: int
-  parent_zeros: float
-  file_zeros: float
-  clustered_layers: int
-
-
-def check(kernels: Mapping[str, np.ndarray], path: str) -> Preserved:
+def check(
+  kernels: Mapping[str, np.ndarray], path: str
+) -> tuple[PreservedLayer, ...]:
   """Compares every kernel with the weights that a file made of it.
 
   Args:
@@ -83,18 +53,7 @@ def check(kernels: Mapping[str, np.ndarray], path: str) -> Preserved:
   for name, weight in found.items():
     _require_zeros(name, kernels[name], weight, path)
     layers.append(_layer(name, kernels[name], weight, path))
-  parameters = sum(layer.parameters for layer in layers)
-  share = lambda field: (
-    sum(getattr(layer, field) * layer.parameters for layer in layers)
-    / max(parameters, 1)
-  )
-  return Preserved(
-    layers=tuple(layers),
-    parameters=parameters,
-    parent_zeros=share('parent_zeros'),
-    file_zeros=share('file_zeros'),
-    clustered_layers=len(clusters.counts(kernels)),
-  )
+  return tuple(layers)
 
 
 def _matched(
@@ -161,14 +120,8 @@ def _layer(name, kernel, weight, path) -> PreservedLayer:
   return PreservedLayer(
     name=name,
     dtype=weight.dtype,
-    bits=int(re.search(r'\d+', weight.dtype)[0]),
-    in_channels=kernel.shape[-2],
-    out_channels=outputs,
-    parameters=kernel.size,
-    parent_zeros=float((kernel == 0).mean()),
-    file_zeros=float(_is_zero(weight).mean()),
-    parent_clusters=len(np.unique(kernel)),
-    file_clusters=int(in_file.max()),
+    zeros=float(_is_zero(weight).mean()),
+    clusters=int(in_file.max()),
   )
 
 

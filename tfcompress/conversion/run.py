@@ -22,7 +22,7 @@ from tfcompress.conversion import (
 from tfcompress.core import records, types
 from tfcompress.data import pipelines, sources
 from tfcompress.models import custom, graph, io, rewrites
-from tfcompress.runtimes import interface, tflite_file
+from tfcompress.runtimes import tflite_file
 
 _ARCHITECTURE = 'architecture.json'
 
@@ -42,10 +42,15 @@ def run(
   Raises:
     ValueError: no such artifact, other classes, options that contradict each
       other, images that cannot stand for those of the training, or a file that
-      fails a check. Nothing is written then, but the file of the smallest drop
+      fails a check. No model is written then, but the one of the smallest drop
       under another name where max_drop cannot be met.
   """
   variants.require_options(config)
+  if (
+    pathlib.Path(config.artifact).resolve()
+    == pathlib.Path(config.output_dir).resolve()
+  ):
+    raise ValueError('--artifact and --output_dir are the same folder')
   manifest = records.read_manifest(config.artifact)
   metadata.require_challenge(config, manifest.model)
   records.require_writable(config.output_dir)
@@ -66,13 +71,13 @@ def run(
   network, done = _rewritten(config, model)
   content = _converted(config, network, images, known, report)
   names = [layer.name for layer in network.layers]
-  content, more = flatbuffer.rewritten(content, names, config.rewrites)
+  file = flatbuffer.rewritten(content, names, config.rewrites)
   examples = config.calibration_examples if images is None else len(images)
   config = dataclasses.replace(
-    config, rewrites=(*done, *more), calibration_examples=examples
+    config, rewrites=(*done, *file.done), calibration_examples=examples
   )
-  result, kept = _check(config, manifest, network, content, known)
-  _write(config, manifest, network, content, result, kept)
+  result, kept = _check(config, manifest, network, file, known)
+  _write(config, manifest, network, file.content, result, kept)
   return result
 
 
@@ -98,14 +103,15 @@ def _rewritten(
 ) -> tuple[tf_keras.Model, tuple[types.Rewrite, ...]]:
   """The network to convert, and what was done to it.
 
-  A folded normalization wants more of its weights than int4 can hold.
+  A folded normalization must know how the kernel that it is in will be rounded.
   """
-  wanted = config.rewrites
-  if wanted is not None and types.Rewrite.RESIZE in wanted:
-    flatbuffer.require_resize(model, config.variant, config.io_dtype)
-  coarse = variants.RECIPES[config.variant].bits[:1] == (4,)
-  leave_out = [types.Rewrite.NORMALIZATION] if coarse else []
-  return rewrites.rewritten(model, wanted, leave_out)
+  bits = variants.RECIPES[config.variant].stem_bits
+  if config.keep_float or config.max_drop is not None:
+    bits = None
+  leave_out = [] if bits else [types.Rewrite.NORMALIZATION]
+  return rewrites.rewritten(
+    model, config.rewrites, leave_out, bits or variants.FLOAT_BITS
+  )
 
 
 def _converted(
@@ -155,16 +161,17 @@ def _check(
   config: types.ExportConfig,
   manifest: types.Manifest,
   model: tf_keras.Model,
-  content: bytes,
+  file: flatbuffer.Rewritten,
   known: parity.HeldOut,
-) -> tuple[parity.Parity, preserved.Preserved]:
+) -> tuple[parity.Parity, tuple[preserved.PreservedLayer, ...]]:
   """Raises ValueError unless the file is what it should be."""
   with tempfile.TemporaryDirectory() as scratch:
-    path = str(pathlib.Path(scratch) / interface.MODEL_FILE)
-    records.write_bytes(path, content)
+    path = str(pathlib.Path(scratch) / records.EXPORTED)
+    records.write_bytes(path, file.content)
     parity.require_interface(path, manifest.model)
-    kernels = graph.kernels(model)
-    kept = preserved.check({n: k.numpy() for n, k in kernels.items()}, path)
+    kernels = {n: k.numpy() for n, k in graph.kernels(model).items()}
+    moved = {n: plan.kernel(kernels[n]) for n, plan in file.blocks.items()}
+    kept = preserved.check(kernels | moved, path)
     result = parity.measure(path, known)
     numbers = collections.Counter(
       (weight.operator, weight.dtype) for weight in tflite_file.weights(path)
@@ -181,7 +188,7 @@ def _write(
   model: tf_keras.Model,
   content: bytes,
   result: parity.Parity,
-  kept: preserved.Preserved,
+  kept: tuple[preserved.PreservedLayer, ...],
 ) -> None:
   """Writes the three files, each in one step."""
   folder = pathlib.Path(config.output_dir)
@@ -193,16 +200,16 @@ def _write(
     folder / _ARCHITECTURE,
     metadata.architecture(model, manifest, config.variant, kept),
   )
-  records.write_bytes(folder / interface.MODEL_FILE, content)
+  records.write_bytes(folder / records.EXPORTED, content)
   # Last, since its SHA-256 says which model it speaks of.
   records.write_json(
-    folder / interface.METADATA_FILE,
+    folder / records.METADATA,
     metadata.metadata(
       config,
       manifest,
       result,
       kept,
       parent,
-      records.sha256(folder / interface.MODEL_FILE),
+      records.sha256(folder / records.EXPORTED),
     ),
   )

@@ -26,9 +26,9 @@ by ai-edge-quantizer from the converter's float32 file, and their names decode:
 | weight_only_wi4_afp32 | int4 | float32 | float32 |
 
 A depthwise kernel is never int4, which ai-edge-quantizer does not offer: it is
-int8 there. Kernels that stay in higher precision (--keep_float, --max_drop) go
-from int4 to int8, and from int8 to float32; those of the mixed variant end at
-int8.
+int8 there. Kernels that stay in higher precision are float32 (--keep_float); by
+--max_drop they go from int4 to int8, and from there to float32, but for those of
+the mixed variant, which end at int8.
 
 What is fast, measured on LiteRT's CPU backend: int8 everywhere but in a dynamic
 depthwise convolution, int4 in dense layers that are not weight-only.
@@ -36,14 +36,11 @@ depthwise convolution, int4 in dense layers that are not weight-only.
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-import numpy as np
 import tensorflow as tf
 
 from tfcompress.core import types
-
-Representative = Callable[[], Iterable[list[np.ndarray]]]
 
 FLOAT_BITS = 32
 
@@ -100,6 +97,15 @@ class Recipe:
   def io_dtypes(self) -> tuple[types.IoDtype, ...]:
     """What input and output can be, the default first."""
     return tuple(types.IoDtype) if self.calibrated else (types.IoDtype.FLOAT32,)
+
+  @property
+  def stem_bits(self) -> int | None:
+    """Bits of a weight of any network's first layer; None where they vary."""
+    if self.mode is Mode.FLOAT:
+      return FLOAT_BITS
+    if self.configure is None:
+      return 8 if self.bits[0] == 8 else None
+    return 8 if self.mode is Mode.STATIC else None  # Dynamic: large ones only.
 
 
 _V = types.Variant

@@ -42,6 +42,9 @@ def load(path: str, custom_objects: Mapping[str, object] | None = None):
     OSError,
     KeyError,
     TypeError,
+    AttributeError,
+    AssertionError,
+    IndexError,
     zipfile.BadZipFile,
   ) as error:
     raise ValueError(
@@ -84,7 +87,7 @@ def _major_version(file: pathlib.Path) -> int:
   else:
     version = _read_attribute(file, 'keras_version') or '2'
   try:
-    return int(version.split('.')[0])
+    return int(str(version).split('.')[0])
   except ValueError as error:
     raise ValueError(
       f'{file}: does not tell which Keras wrote it (version {version!r})'
@@ -94,8 +97,8 @@ def _major_version(file: pathlib.Path) -> int:
 def _read_json(file: pathlib.Path, member: str) -> dict:
   try:
     with zipfile.ZipFile(file) as archive:
-      return json.loads(archive.read(member))
-  except (zipfile.BadZipFile, KeyError, ValueError) as error:
+      return dict(json.loads(archive.read(member)))
+  except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
     raise ValueError(
       f'{file}: not a .keras file; it is empty, truncated or of another format'
     ) from error

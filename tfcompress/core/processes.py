@@ -37,7 +37,7 @@ def alone(folder: str | os.PathLike, others: str) -> Iterator[None]:
     try:
       yield
     finally:
-      if not any(folder.iterdir()):
+      with contextlib.suppress(OSError):  # Something is in it, most often.
         folder.rmdir()
   finally:
     os.close(descriptor)
@@ -60,18 +60,27 @@ def go_on_watched(hint: str) -> None:
   child = os.fork()
   if not child:
     die_with_parent()
+    os.setpgid(0, 0)  # A Ctrl-C comes from its parent alone.
     return
-  # Ctrl-C reaches the child too, which answers.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+  for number in (signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) is not signal.SIG_IGN:
+      signal.signal(number, lambda number, _: os.kill(child, number))
   code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
   if code >= 0:
     sys.exit(code)
-  if code == -signal.SIGKILL:
-    raise OSError(errno.ENOMEM, 'killed, as a system does without memory')
-  raise ValueError(
-    f'a library crashed on this network ({signal.Signals(-code).name}); {hint}'
-  )
+  raise ended_by(-code, f'a library crashed on this network; {hint}')
+
+
+def ended_by(number: int, crash: str) -> Exception:
+  """Returns what to raise where a signal has ended a child.
+
+  Args:
+    number: of the signal.
+    crash: what its native code crashing means.
+  """
+  if number == signal.SIGKILL:
+    return OSError(errno.ENOMEM, 'killed, as a system does without memory')
+  return ValueError(f'{signal.Signals(number).name}: {crash}')
 
 
 def die_with_parent() -> None:

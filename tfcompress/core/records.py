@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from tfcompress.core import types
 
 MANIFEST = 'manifest.json'
 MODEL = 'model.keras'
+EXPORTED = 'model.tflite'
+METADATA = 'metadata.json'  # of an export
 
 
 def to_json(record: object) -> object:
@@ -40,29 +43,55 @@ def from_json(kind: type, value: object):
     ValueError: a field is missing or its value is none of its type's.
   """
   origin, args = typing.get_origin(kind), typing.get_args(kind)
-  if value is None or kind is object:
+  if kind is object:
     return value
   if origin in (typing.Union, python_types.UnionType):
+    if value is None:
+      return None
     return from_json(next(a for a in args if a is not type(None)), value)
   if dataclasses.is_dataclass(kind):
-    hints = typing.get_type_hints(kind)
-    missing = {
-      field.name
-      for field in dataclasses.fields(kind)
-      if field.default is field.default_factory is dataclasses.MISSING
-    }.difference(value)
-    if missing:
-      raise ValueError(f'{kind.__name__} without {", ".join(sorted(missing))}')
-    return kind(
-      **{
-        key: from_json(hints[key], value[key]) for key in hints if key in value
-      }
-    )
-  if isinstance(kind, type) and issubclass(kind, enum.Enum):
-    return kind(value)
+    return _record_from_json(kind, _require(value, dict))
   if origin is tuple:
-    item = args[0]
-    return tuple(from_json(item, element) for element in value)
+    return tuple(from_json(args[0], one) for one in _require(value, list))
+  if origin is not None:  # A mapping from names.
+    return {
+      key: from_json(args[1], one) for key, one in _require(value, dict).items()
+    }
+  if issubclass(kind, enum.Enum):
+    return kind(value)
+  if kind is float and isinstance(value, int):  # As JSON may write 1.0.
+    value = float(_require(value, int))
+  return _require(value, kind)
+
+
+def _record_from_json(kind: type, value: dict):
+  version = getattr(kind, 'schema_version', None)
+  got = value.get('schema_version', version)
+  if version is not None and got != version:
+    raise ValueError(f'schema version {got}, expected {version}')
+  hints = typing.get_type_hints(kind)
+  missing = {
+    field.name
+    for field in dataclasses.fields(kind)
+    if field.default is field.default_factory is dataclasses.MISSING
+  }.difference(value)
+  if missing:
+    raise ValueError(f'{kind.__name__} without {", ".join(sorted(missing))}')
+  fields = {}
+  for name in hints.keys() & value.keys():
+    try:
+      fields[name] = from_json(hints[name], value[name])
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from error
+  return kind(**fields)
+
+
+def _require(value: object, kind: type):
+  """Returns `value`; raises ValueError unless it is a `kind`, no bool an int."""
+  if not isinstance(value, kind) or (
+    isinstance(value, bool) and kind is not bool
+  ):
+    raise ValueError(f'expected {kind.__name__}, got {json.dumps(value)[:40]}')
   return value
 
 
@@ -95,6 +124,10 @@ def _umask() -> int:
   return mask
 
 
+def _refuse_constant(name: str) -> None:
+  raise ValueError(f'{name} is no JSON')
+
+
 def read_json(path: str | os.PathLike) -> dict:
   """Returns the object in a JSON file.
 
@@ -102,10 +135,11 @@ def read_json(path: str | os.PathLike) -> dict:
     ValueError: the file is missing or holds no JSON object.
   """
   try:
-    content = json.loads(pathlib.Path(path).read_text())
+    text = pathlib.Path(path).read_text()
+    content = json.loads(text, parse_constant=_refuse_constant)
   except FileNotFoundError as error:
     raise ValueError(f'{path}: no such file') from error
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: not a JSON file ({error})') from error
   if not isinstance(content, dict):
     raise ValueError(f'{path}: expected a JSON object')
@@ -137,11 +171,17 @@ def read_manifest(artifact: str | os.PathLike) -> types.Manifest:
 
 
 def sha256(path: str | os.PathLike) -> str:
-  """Returns the SHA-256 of a file, or of all files of a folder with names."""
+  """Returns the SHA-256 of a file, or of all files of a folder with names.
+
+  Raises:
+    FileNotFoundError: it is neither.
+  """
   path = pathlib.Path(path)
   if path.is_file():
     with path.open('rb') as file:
       return hashlib.file_digest(file, 'sha256').hexdigest()
+  if not path.is_dir():
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
   digest = hashlib.sha256()
   for file in sorted(p for p in path.rglob('*') if p.is_file()):
     digest.update(f'{file.relative_to(path)}\0{sha256(file)}\n'.encode())

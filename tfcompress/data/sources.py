@@ -21,7 +21,7 @@ from tfcompress.data import transforms
 
 _FOLDER = 'folder:'
 _SHUFFLED_IMAGES = 10_000
-_SUFFIXES = {'.jpg', '.jpeg', '.png'}
+_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,10 @@ def _load_folder(spec: types.DataSpec) -> Source:
   if spec.skip_corrupt_images:
     for split, (paths, labels) in files.items():
       good = _good_files(paths, labels)
+      if not good.any():
+        raise ValueError(
+          f'{root}: none of the {len(good)} images in {split.value}/ decodes'
+        )
       files[split] = (paths[good], labels[good])
       skipped[split] = int((~good).sum())
   return Source(
@@ -158,9 +162,12 @@ def _list_files(
   paths, labels = [], []
   for label, name in enumerate(class_names):
     folder = root / split.value / name
-    found = sorted(
-      str(path) for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES
-    )
+    with os.scandir(folder) as entries:
+      found = sorted(
+        entry.path
+        for entry in entries
+        if entry.name.lower().endswith(_SUFFIXES) and not entry.is_dir()
+      )
     if not found:
       raise ValueError(f'{folder}: no .jpg, .jpeg or .png image in it')
     paths += found

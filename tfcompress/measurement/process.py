@@ -2,7 +2,6 @@
 
 import importlib
 import multiprocessing
-import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -18,6 +17,7 @@ def in_fresh_process(function: Callable, *arguments):
 
   Raises:
     ValueError: what the function raised, or that its process crashed.
+    OSError: the system killed the process, for want of memory.
     RuntimeError: the process ended on a bug, whose traceback it has printed.
   """
   context = multiprocessing.get_context('spawn')
@@ -34,10 +34,10 @@ def in_fresh_process(function: Callable, *arguments):
     child.join()
     if child.exitcode >= 0:
       raise RuntimeError('see the traceback above') from None
-    name = signal.Signals(-child.exitcode).name
-    raise ValueError(
-      f'the process that opened the model crashed ({name}); the file is '
-      'damaged, or too large for this machine'
+    raise processes.ended_by(
+      -child.exitcode,
+      'the process that opened the model crashed; the file is damaged, or too '
+      'large for this machine',
     ) from None
   finally:
     child.join()

@@ -19,7 +19,6 @@ from tfcompress.runtimes import interface, tflite_file
 
 _WARMUP_RUNS, _LEAST_RUNS = 5, 10
 _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items()}
-_DTYPES = {v: k.lower() for k, v in vars(schema.TensorType).items()}
 
 
 def profile(path: str, seconds: float = 0.1) -> measurements.ProfileRecord:
@@ -59,7 +58,7 @@ def _record(
     operator=_NAMES[tflite_file.code_of(model, operator)],
     name=output.name.decode(),
     shape=tuple(int(size) for size in shape),
-    dtype=_DTYPES[output.type],
+    dtype=tflite_file.DTYPES[output.type],
     ms=_median_ms(_alone(model, graph, operators), seconds),
   )
 

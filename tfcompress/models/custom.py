@@ -39,10 +39,10 @@ def _import_objects(module: str) -> dict[str, object]:
   try:
     with _current_directory_importable():
       imported = _import(module)
-  except (ImportError, SyntaxError, OSError) as error:
+  except (Exception, SystemExit) as error:  # Whatever the user's module does.
     raise ValueError(
-      f'--custom_objects={module}: {errors.first_line(error)}; expected an '
-      'importable module or a .py file'
+      f'--custom_objects={module}: {type(error).__name__}: '
+      f'{errors.first_line(error)}; expected an importable module or a .py file'
     ) from error
   return {
     name: value

@@ -1,17 +1,15 @@
-"""Exact rewrites of a network for conversion: other operators, same numbers.
+"""Exact rewrites of a network for conversion: fewer operators, same numbers.
 
 - no_ops: layers that return what they are given, such as a resize to the same
   size, are left out.
-- space_to_depth: a convolution with stride s over an image becomes one with
-  stride 1 over its blocks of s x s pixels, whose kernel has the same weights at
-  other places and zeros beside them. Three channels leave an int8 kernel mostly
-  empty, 3 s s do not.
 - normalization: x * scale + offset before a convolution goes into its weights.
   What it pads with is zero after the normalization, which no bias can tell from
   a pixel; so the offset is the weight of a channel that is 255 inside the image
-  and, padded, 0 outside.
+  and, padded, 0 outside. Pixels are not centered then, so what rounding does to
+  the weights would move every output; a bias takes that back.
 
-The result is for conversion only: nothing trains or saves it.
+The result is for conversion only: nothing trains or saves it. `flatbuffer` has
+the rewrites of the file.
 """
 
 import copy
@@ -28,59 +26,38 @@ layers = tf_keras.layers
 
 _PACKAGE = 'tfcompress'
 _WHITE = 255.0
-_MOST_CHANNELS = 4  # of what counts as an image
-_STRIDES = (2, 3, 4)
-_CONVOLUTIONS = (layers.Conv2D, quantized_layers.QuantizedConv2D)
+_FLOAT_BITS = 32
 
 
 @tf_keras.saving.register_keras_serializable(_PACKAGE)
-class SpaceToDepth(layers.Layer):
-  """From (B, H, W, C) to (B, H / s, W / s, s s C)."""
-
-  def __init__(self, block_size: int, **kwargs):
-    super().__init__(**kwargs)
-    self.block_size = block_size
+class WhiteChannel(layers.Layer):
+  """Appends a channel that is 255 everywhere."""
 
   def call(self, inputs):
-    return tf.nn.space_to_depth(inputs, self.block_size)
-
-  def get_config(self):
-    return super().get_config() | {'block_size': self.block_size}
-
-
-@tf_keras.saving.register_keras_serializable(_PACKAGE)
-class WhiteChannels(layers.Layer):
-  """Appends channels that are 255 everywhere."""
-
-  def __init__(self, count: int, **kwargs):
-    super().__init__(**kwargs)
-    self.count = count
-
-  def call(self, inputs):
-    paddings = [[0, 0], [0, 0], [0, 0], [0, self.count]]
+    paddings = [[0, 0], [0, 0], [0, 0], [0, 1]]
     return tf.pad(inputs, paddings, constant_values=_WHITE)
-
-  def get_config(self):
-    return super().get_config() | {'count': self.count}
 
 
 def rewritten(
   model: tf_keras.Model,
   wanted: Collection[types.Rewrite] | None = None,
   leave_out: Collection[types.Rewrite] = (),
+  weight_bits: int = _FLOAT_BITS,
 ) -> tuple[tf_keras.Model, tuple[types.Rewrite, ...]]:
   """Returns a network of the same outputs, and the rewrites that made it.
 
   Args:
     model: from raw pixels 0..255, (B, S, S, 3), to probabilities.
-    wanted: of NO_OPS, SPACE_TO_DEPTH and NORMALIZATION; others are ignored.
-      None takes those that fit.
+    wanted: of NO_OPS and NORMALIZATION; others are ignored. None takes those
+      that fit.
     leave_out: what None does not take.
+    weight_bits: of the integers that a folded kernel will be rounded to, for
+      each output channel alone and symmetric; 32 if it stays float.
 
   Raises:
     ValueError: one that is wanted does not fit.
   """
-  draft = _Draft(model)
+  draft = _Draft(model, weight_bits)
   done = []
   for rewrite, apply in _REWRITES.items():
     if rewrite in leave_out if wanted is None else rewrite not in wanted:
@@ -99,7 +76,8 @@ def rewritten(
 class _Draft:
   """A functional model taken apart: its config and its weights by layer."""
 
-  def __init__(self, model: tf_keras.Model):
+  def __init__(self, model: tf_keras.Model, weight_bits: int):
+    self.weight_bits = weight_bits
     self._config = copy.deepcopy(model.get_config())
     self._entries = {entry['name']: entry for entry in self._config['layers']}
     self.layers = {layer.name: layer for layer in model.layers}
@@ -191,77 +169,6 @@ def _is_no_op(layer: layers.Layer) -> bool:
   return isinstance(layer, (layers.Dropout, layers.SpatialDropout2D))
 
 
-def _to_space_to_depth(draft: _Draft) -> str:
-  """Applies space_to_depth; returns why it does not fit, or nothing."""
-  found = [
-    (name, plan)
-    for name, layer in draft.layers.items()
-    if (plan := _plan(layer)) is not None
-  ]
-  for name, plan in found:
-    _apply_plan(draft, name, *plan)
-  if found:
-    return ''
-  return (
-    'no convolution over an image of at most '
-    f'{_MOST_CHANNELS} channels with a stride of {_STRIDES} that divides its '
-    'size'
-  )
-
-
-def _plan(layer: layers.Layer) -> tuple[int, int, int] | None:
-  """Stride, pixels padded before, and new kernel size; None if it cannot be."""
-  if type(layer) not in _CONVOLUTIONS or len(set(layer.strides)) > 1:
-    return None
-  _, height, width, channels = layer.input_shape
-  stride, kernel = layer.strides[0], layer.kernel_size[0]
-  if (
-    stride not in _STRIDES
-    or None in (height, width)
-    or height % stride
-    or width % stride
-    or channels > _MOST_CHANNELS
-    or len(set(layer.kernel_size)) > 1
-    or (*layer.dilation_rate, layer.groups) != (1, 1, 1)
-  ):
-    return None
-  before = 0
-  if layer.padding == 'same':
-    before = max(kernel - stride, 0) // 2
-  first = -(-before // stride)  # blocks, or parts of one, that are padded
-  size = first + (kernel - 1 - before) // stride + 1
-  positions = height // stride - (0 if layer.padding == 'same' else size - 1)
-  # The new kernel must be padded as Keras does, and go as far.
-  as_keras = layer.padding != 'same' or first == (size - 1) // 2
-  if not as_keras or positions != layer.output_shape[1]:
-    return None
-  return stride, before, size
-
-
-def _apply_plan(
-  draft: _Draft, name: str, stride: int, before: int, size: int
-) -> None:
-  kernel, *others = draft.weights[name]
-  draft.weights[name] = [_in_blocks(kernel, stride, before, size), *others]
-  draft.config(name).update(kernel_size=(size, size), strides=(1, 1))
-  draft.insert(SpaceToDepth(stride, name=f'{name}_space_to_depth'), name)
-
-
-def _in_blocks(
-  kernel: np.ndarray, stride: int, before: int, size: int
-) -> np.ndarray:
-  """A kernel (K, K, C, O) as (size, size, s s C, O) of blocks' channels.
-
-  A block's channels are its pixels row by row, each pixel's C beside another.
-  """
-  height, width, channels, outputs = kernel.shape
-  start = -before % stride
-  wide = np.zeros((size * stride,) * 2 + (channels, outputs), kernel.dtype)
-  wide[start : start + height, start : start + width] = kernel
-  blocks = wide.reshape(size, stride, size, stride, channels, outputs)
-  return blocks.transpose(0, 2, 1, 3, 4, 5).reshape(size, size, -1, outputs)
-
-
 def _fold_normalization(draft: _Draft) -> str:
   """Applies normalization; returns why it does not fit, or nothing."""
   if draft.quantized:
@@ -273,9 +180,7 @@ def _fold_normalization(draft: _Draft) -> str:
   colors = layer.output_shape[-1]
   if {np.size(layer.scale), np.size(layer.offset)} - {1, colors}:
     return f'{name} is not a number for each of the {colors} colors'
-  reader = _only_reader(draft, name)
-  between = reader if isinstance(draft.layers.get(reader), SpaceToDepth) else ''
-  conv = _only_reader(draft, between) if between else reader
+  conv = _only_reader(draft, name)
   if type(draft.layers.get(conv)) is not layers.Conv2D:
     return f'{name} is read by more or other than a convolution'
   if draft.layers[conv].groups != 1:
@@ -302,39 +207,32 @@ def _first_of_pixels(draft: _Draft) -> str:
 
 
 def _fold_into(draft: _Draft, conv: str, normalize: layers.Rescaling) -> None:
-  kernel, *others = draft.weights[conv]
-  colors = normalize.output_shape[-1]
-  pixels = kernel.shape[2] // colors
-  of_each = lambda x: np.tile(
-    np.broadcast_to(np.float32(x).reshape(-1), colors), pixels
-  )
+  kernel, *biases = draft.weights[conv]
+  colors = kernel.shape[2]
+  of_each = lambda x: np.broadcast_to(np.float32(x).reshape(-1), colors)
   scale, offset = of_each(normalize.scale), of_each(normalize.offset)
   folded = kernel * scale[:, None]
   if offset.any():
-    share = np.einsum('hwco,c->hwo', kernel, offset / _WHITE)
-    folded = np.concatenate([folded, _spread(share, pixels, folded)], axis=2)
-    draft.insert(WhiteChannels(pixels, name=f'{conv}_white'), conv)
-  draft.weights[conv] = [folded, *others]
+    white = np.einsum('hwco,c->hwo', kernel, offset / _WHITE)
+    folded = np.concatenate([folded, white[:, :, None]], axis=2)
+    draft.insert(WhiteChannel(name=f'{conv}_white'), conv)
+  if offset.any() and draft.weight_bits < _FLOAT_BITS:
+    pixel = np.append(-offset / scale, _WHITE)  # the mean one
+    moved = np.einsum('hwco,c->o', _rounding(folded, draft.weight_bits), pixel)
+    biases = [np.sum([*biases, -moved], axis=0).astype(kernel.dtype)]
+    draft.config(conv)['use_bias'] = True
+  draft.weights[conv] = [folded, *biases]
 
 
-def _spread(total: np.ndarray, count: int, kernel: np.ndarray) -> np.ndarray:
-  """Weights (H, W, count, O) of white channels that sum to `total` (H, W, O).
-
-  Several, so that none is much larger than the kernel's own; and all but one
-  are steps of what int8 will round it to: white is not noise, and the rounding
-  of each would add up.
-  """
-  step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+def _rounding(kernel: np.ndarray, bits: int) -> np.ndarray:
+  """What rounding to integers adds to a kernel (H, W, I, O), per channel O."""
+  step = np.abs(kernel).max(axis=(0, 1, 2)) / (2 ** (bits - 1) - 1)
   step = np.where(step, step, 1)
-  even = step * np.round(total / (count * step))
-  last = total - (count - 1) * even
-  white = np.stack([*[even] * (count - 1), last], axis=2)
-  return white.astype(kernel.dtype)
+  return step * np.round(kernel / step) - kernel
 
 
-# In this order: a normalization goes into the kernel that there is then.
+# In this order: what does nothing stands between no others.
 _REWRITES = {
   types.Rewrite.NO_OPS: _leave_out_no_ops,
-  types.Rewrite.SPACE_TO_DEPTH: _to_space_to_depth,
   types.Rewrite.NORMALIZATION: _fold_normalization,
 }

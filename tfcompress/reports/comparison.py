@@ -153,14 +153,11 @@ def markdown(rows: Sequence[Row], title: str, picture: str) -> str:
   """
   named = ('file', 'stages', 'variant', 'weights')
   header = (*named, *(title for title, _ in _COLUMNS))
-  rule = ('---',) * len(named) + ('---:',) * len(_COLUMNS)
   lines = [
     (row.name, ', '.join(row.stages), row.variant, _weights(row), *_cells(row))
     for row in rows
   ]
-  table = '\n'.join(
-    f'| {" | ".join(line)} |' for line in (header, rule, *lines)
-  )
+  table = tables.markdown(header, lines, len(named))
   failures = '\n'.join(f'- {line}' for line in _failures(rows))
   paragraphs = [
     f'# {title}', table, failures, '\n'.join(_notes(rows)),

@@ -64,9 +64,7 @@ def _caption(layers: Sequence[types.LayerSensitivity]) -> str:
 
 
 def _markdown(layers: Sequence[types.LayerSensitivity]) -> str:
-  rule = ['---', '---'] + ['---:'] * (len(_HEADER) - 2)
-  lines = [_HEADER, rule, *_rows(layers)]
-  body = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  body = tables.markdown(_HEADER, _rows(layers), named=2)
   return f'{_caption(layers)}\n\n{body}\n'
 
 

@@ -19,6 +19,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   )
 
 
+def markdown(
+  header: Sequence[str], rows: Sequence[Sequence[str]], named: int
+) -> str:
+  """Returns a table in Markdown; all but the first `named` columns are figures."""
+  rule = ['---'] * named + ['---:'] * (len(header) - named)
+  return '\n'.join(f'| {" | ".join(row)} |' for row in (header, rule, *rows))
+
+
 def measurement(record: measurements.Measurement) -> str:
   """Returns one measurement, beside its baseline where it was scored."""
   score = record.score

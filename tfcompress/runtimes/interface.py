@@ -12,9 +12,6 @@ import numpy as np
 
 from tfcompress.core import measurements, records, types
 
-MODEL_FILE = 'model.tflite'
-METADATA_FILE = 'metadata.json'
-
 
 class Backend(Protocol):
   """An opened model with one image input."""
@@ -101,12 +98,12 @@ def file_of(path: str) -> pathlib.Path:
   if not given.exists():
     raise ValueError(f'{path}: no such model file or folder')
   if given.is_dir():
-    for name in (records.MODEL, MODEL_FILE):
+    for name in (records.MODEL, records.EXPORTED):
       if (given / name).is_file():
         return given / name
     if not (given / 'saved_model.pb').is_file():
       raise ValueError(
-        f'{path}: a folder without {records.MODEL}, {MODEL_FILE} or '
+        f'{path}: a folder without {records.MODEL}, {records.EXPORTED} or '
         'saved_model.pb, so no model'
       )
   elif not given.stat().st_size:

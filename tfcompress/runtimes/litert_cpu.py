@@ -6,8 +6,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.core import environment, measurements
-
-_IDENTIFIER = b'TFL3'  # bytes 4 to 8 of every .tflite
+from tfcompress.runtimes import tflite_file
 
 
 class LiteRtCpu:
@@ -20,8 +19,10 @@ class LiteRtCpu:
       ValueError: the file is no `.tflite`, or one the runtime cannot run.
     """
     with open(path, 'rb') as file:
-      if file.read(8)[4:] != _IDENTIFIER:
-        raise ValueError(f'{path}: not a .tflite file (no {_IDENTIFIER} mark)')
+      if file.read(8)[4:] != tflite_file.IDENTIFIER:
+        raise ValueError(
+          f'{path}: not a .tflite file (no {tflite_file.IDENTIFIER} mark)'
+        )
     try:
       self._interpreter = litert.Interpreter(
         model_path=str(path), num_threads=num_threads

@@ -81,7 +81,7 @@ def metadata_of(path: str) -> dict:
   file = interface.file_of(path)
   if (file.parent / records.MANIFEST).is_file() and file.name == records.MODEL:
     return records.to_json(records.read_manifest(file.parent))
-  metadata = file.parent / interface.METADATA_FILE
+  metadata = file.parent / records.METADATA
   if file.suffix != '.tflite' or not metadata.is_file():
     return {}
   ours = records.read_json(metadata).get('tfcompress')

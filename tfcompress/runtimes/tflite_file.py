@@ -11,7 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.runtimes import interface
 
-_IDENTIFIER = b'TFL3'  # bytes 4 to 8
+IDENTIFIER = b'TFL3'  # bytes 4 to 8 of every .tflite
 _OPERATORS = {
   schema.BuiltinOperator.CONV_2D: 'conv_2d',
   schema.BuiltinOperator.DEPTHWISE_CONV_2D: 'depthwise_conv_2d',
@@ -19,7 +19,7 @@ _OPERATORS = {
 }
 # They give the constant that they take, in another form.
 _UNPACKING = (schema.BuiltinOperator.DENSIFY, schema.BuiltinOperator.DEQUANTIZE)
-_DTYPES = {
+DTYPES = {  # of schema.TensorType
   value: name.lower()
   for name, value in vars(schema.TensorType).items()
   if not name.startswith('_')
@@ -143,10 +143,36 @@ def model_of(content: bytes) -> schema.ModelT:
   return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
 
 
+def values_of(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray:
+  """Returns the numbers (K,) of a constant; int4 ones as int8."""
+  data = np.asarray(model.buffers[tensor.buffer].data, np.uint8)
+  dtype = DTYPES[tensor.type]
+  if dtype != 'int4':
+    return np.frombuffer(data.tobytes(), np.dtype(dtype))
+  # Two a byte, the low one first.
+  nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
+  signed = (nibbles.astype(np.int8) ^ 8) - 8
+  return signed[: int(np.prod(tensor.shape))]
+
+
+def stored(values: np.ndarray, kind: int) -> np.ndarray:
+  """Returns the bytes of a constant, the inverse of `values_of`.
+
+  Args:
+    values: of any shape, in the file's order; int4 ones as int8.
+    kind: of schema.TensorType.
+  """
+  if DTYPES[kind] != 'int4':
+    return np.frombuffer(values.tobytes(), np.uint8)
+  nibbles = values.reshape(-1).astype(np.uint8) & 15
+  nibbles = np.append(nibbles, np.zeros(nibbles.size % 2, np.uint8))
+  return nibbles[::2] | nibbles[1::2] << 4
+
+
 def packed(model: schema.ModelT) -> bytes:
   """Returns a flatbuffer as a file; vectors and names that are alike, once."""
   builder = _SharingBuilder()
-  builder.Finish(model.Pack(builder), _IDENTIFIER)
+  builder.Finish(model.Pack(builder), IDENTIFIER)
   return bytes(builder.Output())
 
 
@@ -176,8 +202,8 @@ class _SharingBuilder(flatbuffers.Builder):
 
 def _model(path: str) -> schema.ModelT:
   content = interface.file_of(path).read_bytes()
-  if content[4:8] != _IDENTIFIER:
-    raise ValueError(f'{path}: not a .tflite file (no {_IDENTIFIER} mark)')
+  if content[4:8] != IDENTIFIER:
+    raise ValueError(f'{path}: not a .tflite file (no {IDENTIFIER} mark)')
   return model_of(content)
 
 
@@ -189,7 +215,7 @@ def _weight(model, kind: str, tensor, input_channels: int, path: str) -> Weight:
       f'{path}: {name} is stored sparse, expected dense weights; convert '
       'without Optimize.EXPERIMENTAL_SPARSITY'
     )
-  values = _values(model, tensor).reshape(tensor.shape)
+  values = values_of(model, tensor).reshape(tensor.shape)
   # Output channels, which come last in Keras; depthwise ones are C * M.
   channels = (-1,)
   if kind == 'conv_2d':
@@ -212,7 +238,7 @@ def _weight(model, kind: str, tensor, input_channels: int, path: str) -> Weight:
     name=name,
     operator=kind,
     values=values,
-    dtype=_DTYPES[tensor.type],
+    dtype=DTYPES[tensor.type],
     scale=scale,
     zero_point=zero_point,
     quantized_dimension=dimension,
@@ -223,25 +249,13 @@ def _constants(model: schema.ModelT) -> Iterator[np.ndarray]:
   """The numbers (K,) of every constant that is a parameter."""
   for graph in model.subgraphs:
     for tensor in graph.tensors:
-      is_float = _DTYPES[tensor.type].startswith('float')
+      is_float = DTYPES[tensor.type].startswith('float')
       is_constant = model.buffers[tensor.buffer].data is not None
       if is_constant and (is_float or _is_quantized(tensor)):
-        yield _values(model, tensor)
+        yield values_of(model, tensor)
 
 
 def _is_quantized(tensor: schema.TensorT) -> bool:
   return tensor.quantization is not None and (
     tensor.quantization.scale is not None
   )
-
-
-def _values(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray:
-  """The numbers (K,) of a constant."""
-  data = np.asarray(model.buffers[tensor.buffer].data, np.uint8)
-  dtype = _DTYPES[tensor.type]
-  if dtype != 'int4':
-    return np.frombuffer(data.tobytes(), np.dtype(dtype))
-  # Two a byte, the low one first.
-  nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
-  signed = (nibbles.astype(np.int8) ^ 8) - 8
-  return signed[: int(np.prod(tensor.shape))]
