@@ -39,10 +39,12 @@ def texts(picture):
 def test_every_file_that_was_measured_is_named_and_no_label_hides(picture):
   found = texts(picture)
   assert found.keys() == {
-    'baseline float32 (reference)',
-    'slim int8',
-    *(f'prune {name}' for name in VARIANTS if name != 'weight_only_wi4_afp32'),
-    'prune weight_only_wi4_afp32, 31.2 %',
+    '1_baseline float32 (reference)',
+    '2_slim int8',
+    *(
+      f'3_prune {name}' for name in VARIANTS if name != 'weight_only_wi4_afp32'
+    ),
+    '3_prune weight_only_wi4_afp32, 31.2 %',
   }
   assert picture.get_supxlabel() == 'failed: 2_slim wi4'
   boxes = [

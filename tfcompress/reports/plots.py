@@ -74,15 +74,16 @@ def draw(rows: Sequence[comparison.Row], title: str):
 
 def _points(rows: Sequence[comparison.Row]) -> list[_Point]:
   """The rows that can be drawn; the largest first, so that none is hidden."""
+  networks = list(dict.fromkeys(map(_network, rows)))
   points = []
   for row in rows:
     f = comparison.figures(row)
     if None in (f.latency_ms, f.top1_percent, f.size_bytes):
       continue
-    color = _COLORS[(len(row.stages) - 1) % len(_COLORS)]
+    color = _COLORS[networks.index(_network(row)) % len(_COLORS)]
     points.append(
       _Point(
-        f'{row.stages[-1]} {row.variant}', f.latency_ms, f.top1_percent,
+        row.name, f.latency_ms, f.top1_percent,
         f.size_bytes, color, row.is_baseline,
       )
     )  # fmt: skip
@@ -99,6 +100,11 @@ def _points(rows: Sequence[comparison.Row]) -> list[_Point]:
     for point in points
   ]
   return sorted(points, key=lambda point: -point.size_bytes)
+
+
+def _network(row: comparison.Row) -> str:
+  """What a file was exported from: its own name without the variant's."""
+  return row.name.removesuffix(row.variant)
 
 
 def _floor(top1: Sequence[float]) -> float:
