@@ -298,6 +298,19 @@ def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
   assert f'{ratio:.1f} x smaller' in scored.stdout, scored.stderr
   assert 'by flag: size_mib' in scored.stdout
 
+  plain = run(
+    'evaluate', '--model=exported/kd', '--parts=size,accuracy',
+    '--baseline=plain', '--baseline_accuracy=50', '--output_file=plain.json',
+    cwd=tmp_path,
+  )  # fmt: skip
+  assert plain.returncode == 0, plain.stderr
+  record = json.loads((tmp_path / 'plain.json').read_text())
+  # 11.2 million weights of 4 bytes.
+  assert record['score']['baseline']['size_mib'] == pytest.approx(42.8, abs=0.1)
+  top1 = record['accuracy']['top1_percent']
+  assert record['score']['accuracy'] == pytest.approx(top1 / 50)
+  assert record['score']['latency'] is None
+
 
 def test_a_killed_run_ends_with_the_same_weights(tmp_path):
   """kill -9 in the middle of an epoch, then the same command again."""
