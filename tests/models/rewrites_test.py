@@ -48,18 +48,6 @@ def network(*body, size=32):
   return randomized(model)
 
 
-@pytest.mark.parametrize('internal', [64, 112, 224])
-@pytest.mark.parametrize('width', [0.5, 1.0])
-def test_a_resnet_of_every_size(width, internal):
-  spec = types.ModelSpec(width_multiplier=width, internal_size=internal)
-  model = randomized(resnet.build(spec))
-  other, done = rewrites.rewritten(model)
-  assert done == (Rewrite.NORMALIZATION,)
-  stem = other.get_layer('stem_conv')
-  assert stem.kernel.shape == (7, 7, 4, round(64 * width))  # A white channel.
-  assert_same(model, other, 224)
-
-
 @pytest.mark.parametrize(
   ('stem', 'kernel'),
   [
