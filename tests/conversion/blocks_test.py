@@ -80,6 +80,10 @@ def test_every_convolution(kernel, stride, padding, size):
   assert other.blocks['conv'].size == size
   shape = (6, size, size, 3 * stride**2)
   assert convolutions(other.content) == [(shape, 1)]
+  # Weights and zeros beside them, and not the kernel that was.
+  more = 4 * 6 * 3 * ((size * stride) ** 2 - kernel**2)
+  before = flatbuffer.rewritten(content, ['conv'], ()).content
+  assert 0 <= len(other.content) - len(before) - more < 1000
   assert_same(content, other.content, rewrites_test.pixels(32), 1e-5)
 
 

@@ -112,7 +112,15 @@ def resize_first(model: schema.ModelT) -> bool:
 
 
 def compact(model: schema.ModelT, layers: Collection[str]) -> None:
-  """Shortens names, of what is neither input nor output, to those of layers."""
+  """Leaves out constants that nothing reads, and shortens names.
+
+  What is neither input nor output is called by its layer.
+  """
+  tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+  read = {one.buffer for one in (*tensors, *(model.metadata or ()))}
+  for index, buffer in enumerate(model.buffers):
+    if index not in read:
+      buffer.data = None
   for graph in model.subgraphs:
     public = {*graph.inputs, *graph.outputs}
     for index, tensor in enumerate(graph.tensors):
