@@ -168,13 +168,16 @@ def test_what_cannot_work_is_one_line_before_anything_runs(
 
 
 def kill_in_the_middle(folder: pathlib.Path, command: list[str]) -> None:
-  """kill -9 as soon as the second stage has an epoch behind it."""
+  """kill -9 as soon as the second stage has two epochs behind it.
+
+  Of the last one's checkpoint it may not know yet.
+  """
   with (folder / 'log').open('w') as log:
     child = subprocess.Popen(
       command, cwd=folder, stdout=log, stderr=log,
       env=os.environ | {'PYTHONPATH': str(ROOT)},
     )  # fmt: skip
-  while not (folder / 'out/2_slim/checkpoints/ckpt-1.index').exists():
+  while not (folder / 'out/2_slim/checkpoints/ckpt-2.index').exists():
     assert child.poll() is None, (folder / 'log').read_text()
     time.sleep(0.01)
   child.send_signal(signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tf_keras
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
@@ -47,6 +48,7 @@ def network():
   spec = types.ModelSpec(
     width_multiplier=0.125, input_size=96, internal_size=40, blocks=(1, 1)
   )
+  tf_keras.utils.set_random_seed(0)
   model = resnet.build(spec)
   rng = np.random.RandomState(0)
   # The last normalization of a block begins at zero.

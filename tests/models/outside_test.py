@@ -438,7 +438,9 @@ def test_custom_objects_are_named(suffix, custom, tmp_path):
   path = save(classifier(tf_keras, activation), tmp_path, suffix)
   with pytest.raises(ValueError, match="'double' .* --custom_objects=MODULE"):
     outside.load(path, UNIT)
-  with pytest.raises(ValueError, match='custom_objects=nowhere: No module'):
+  with pytest.raises(
+    ValueError, match='custom_objects=nowhere: ModuleNotFoundError: No mod'
+  ):
     outside.load(path, UNIT, 'nowhere')
   with pytest.raises(ValueError, match='custom_objects=nowhere.py: .*No such'):
     outside.load(path, UNIT, 'nowhere.py')
