@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcompress.core import configs, types
 from tfcompress.data import pipelines, sources
@@ -57,6 +58,15 @@ def test_epochs_and_seeds_differ(source):
   assert not np.array_equal(order(first), order(second))
   assert not np.array_equal(order(first), order(other))
   assert not np.array_equal(first[0][0], other[0][0])
+
+
+@pytest.mark.parametrize('seed', [0, 3])
+def test_the_seed_of_the_process_changes_nothing(source, seed):
+  first = stream(source, range(1))
+  tf.random.set_seed(seed)
+  again = stream(source, range(1))
+  for (images, _), (other_images, _) in zip(first, again, strict=True):
+    np.testing.assert_array_equal(images, other_images)
 
 
 def test_a_folder_is_shuffled_as_a_whole(source):

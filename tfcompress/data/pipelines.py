@@ -55,6 +55,8 @@ def train(
     order_seed, view_seed, mix_seed = tf.unstack(
       _split([tf.constant(seed, tf.int64), epoch], 3)
     )
+    # Beside its own seed, shuffle reads that of the process, which may be 0.
+    tf.compat.v1.set_random_seed(seed)
     dataset = handles.enumerate().shuffle(
       source.shuffle_buffer,
       seed=tf.cast(order_seed[0], tf.int64),
