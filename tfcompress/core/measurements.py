@@ -10,9 +10,35 @@ from tfcompress.core import types
 
 
 class Runtime(enum.Enum):
-  NULL = 'null'
+  """What runs a file."""
+
   LITERT_CPU = 'litert_cpu'
+  LITERT_GPU = 'litert_gpu'
   TENSORFLOW = 'tensorflow'
+  OPENVINO = 'openvino'
+  TORCH = 'torch'
+  ONNXRUNTIME = 'onnxruntime'
+  NULL = 'null'  # computes nothing: the harness's own cost
+
+
+class Device(enum.Enum):
+  CPU = 'cpu'
+  GPU = 'gpu'
+
+
+class Precision(enum.Enum):
+  """In what a GPU computes what the file has as floats."""
+
+  FP16 = 'fp16'
+  FP32 = 'fp32'
+
+
+class Isolation(enum.Enum):
+  """How a process that opens a stranger's file is kept from the machine."""
+
+  BUBBLEWRAP = 'bubblewrap'
+  PROCESS = 'process'  # limits alone
+  NONE = 'none'
 
 
 class Part(enum.Enum):
@@ -25,31 +51,101 @@ class Part(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class OpenConfig:
+  """How to open one model file.
+
+  Attributes:
+    model: the file or folder.
+    runtime: None takes the one made for the file's format.
+    num_threads: of one inference; None takes the runtime's default.
+    device: where TensorFlow or PyTorch computes; `litert_gpu` is always a GPU.
+    precision: of `litert_gpu`.
+    allow_cpu: `litert_gpu` may leave operators to the CPU.
+    xla: TensorFlow compiles the model with XLA.
+    signature: of a `.tflite` or SavedModel with several; '' takes the only one
+      or, of a SavedModel, 'serving_default'.
+    input_name: of a frozen graph; '' takes its only placeholder.
+    output_name: likewise; '' takes the only tensor that nothing reads.
+    custom_objects: a module, or a `.py` file, whose classes and functions a
+      Keras file names.
+    loader: a `.py` file whose `load_model(path)` returns a torch module; for
+      a state dict.
+    allow_pickle: a `.pt` may run code of its own as it is opened.
+  """
+
+  model: str
+  runtime: Runtime | None = None
+  num_threads: int | None = None
+  device: Device = Device.CPU
+  precision: Precision = Precision.FP32
+  allow_cpu: bool = False
+  xla: bool = False
+  signature: str = ''
+  input_name: str = ''
+  output_name: str = ''
+  custom_objects: str = ''
+  loader: str = ''
+  allow_pickle: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What a process that opens a stranger's file may use.
+
+  Attributes:
+    isolation: how it is kept to that; None takes bubblewrap where it is
+      installed and works, else plain limits.
+    memory_mib: resident memory of all its processes.
+    seconds: for opening the file, and for one run or one batch of it.
+    processes: it may have at once, threads not counted.
+    file_mib: of one file that it writes.
+  """
+
+  isolation: Isolation | None = None
+  memory_mib: int = 8192
+  seconds: float = 300.0
+  processes: int = 64
+  file_mib: int = 256
+
+
+@dataclasses.dataclass(frozen=True)
 class MeasureConfig:
   """How to measure one model file.
 
   Attributes:
-    model: the file or folder.
+    file: how to open it.
     parts: what to measure.
-    data: the images for accuracy.
-    input_scaling: what the file expects of its pixels; None asks its metadata.
-    runtime: None takes the one made for the file's format.
+    data: the images for accuracy, and for timing.
+    input_scaling: what the file expects of its pixels; None takes its
+      metadata's, else tries all on labelled images.
     class_names: of the model's outputs, which the data must have; empty where
       the file does not tell.
-    num_threads: threads of one timed inference; accuracy uses every core.
-    runs: timed inferences.
-    warmup_runs: inferences before them; None takes runs / 10, at least 10.
+    class_map: a text file that names for each of the data's classes, in order,
+      the index of the model's output, where it has more outputs than classes.
+    runs: timed inferences, at least; they are shared by the processes.
+    seconds: of timed inferences, at least, likewise.
+    processes: fresh ones, each of which times its share.
+    warmup_runs: inferences before them; None runs until the times are steady.
+    batch_sizes: whose throughput is to be measured.
+    per_class: record every class's accuracy and the confusion matrix.
+    profile: time every operator.
+    limits: on the process that opens the file.
   """
 
-  model: str
+  file: OpenConfig
   parts: tuple[Part, ...] = tuple(Part)
   data: types.DataSpec = types.DataSpec()
   input_scaling: types.Normalization | None = None
-  runtime: Runtime | None = None
   class_names: tuple[str, ...] = ()
-  num_threads: int = 1
-  runs: int = 100
+  class_map: str = ''
+  runs: int = 500
+  seconds: float = 1.0
+  processes: int = 5
   warmup_runs: int | None = None
+  batch_sizes: tuple[int, ...] = ()
+  per_class: bool = False
+  profile: bool = False
+  limits: Limits = Limits()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,21 +178,52 @@ class ModelRecord:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetRecord:
+  """What images a model was measured on, and how they came to it.
+
+  Attributes:
+    name: of the dataset.
+    split: of it.
+    num_examples: images that were classified.
+    transform: how they were brought to size.
+    input_scaling: what was done to their pixels.
+    skipped_examples: images that did not decode.
+    scaling_source: 'metadata', 'flag' or 'auto'.
+    scaling_top1_percent: of 'auto', by every candidate, on a part of the images.
+  """
+
   name: str
   split: str
   num_examples: int
   transform: str
   input_scaling: str
   skipped_examples: int = 0
+  scaling_source: str | None = None
+  scaling_top1_percent: Mapping[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeRecord:
+  """What ran a file.
+
+  Attributes:
+    name: of Runtime.
+    version: of the library.
+    device: the name of the CPU or GPU.
+    num_threads: of one inference.
+    fully_delegated: whether a GPU runs every operator; None of a CPU.
+    delegated_percent: operators that XNNPACK runs, of all; None where the
+      runtime does not tell.
+    precision: of floats where it is not plain float32, such as 'fp16' or
+      'tf32'.
+  """
+
   name: str
   version: str
   device: str
   num_threads: int
   fully_delegated: bool | None
+  delegated_percent: float | None = None
+  precision: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,20 +237,60 @@ class SizeRecord:
   nonzero_parameters: int | None
 
 
+Interval = tuple[float, float]  # 95 % confidence, low and high
+
+
 @dataclasses.dataclass(frozen=True)
 class LatencyRecord:
-  """One image at a time, in milliseconds; `samples` are in order."""
+  """One image at a time, in milliseconds.
+
+  Attributes:
+    mean: of all samples, as the percentiles below.
+    median: None if there are too few samples for its interval.
+    p90: likewise.
+    p99: likewise.
+    min: of all samples.
+    std: of all samples.
+    runs: how many samples there are.
+    warmup_runs: untimed inferences before them, of all processes.
+    processes: each of which gave as many samples as the others.
+    samples: in the order of the processes, and of time in each.
+    mean_ci95: from the means of the processes; None of fewer than two.
+    median_ci95: from the ranks of the samples.
+    p90_ci95: likewise.
+    p99_ci95: likewise.
+    load_ms: to open the file in a process that has its runtime; median.
+    first_ms: the first inference after that; median.
+    steady: whether the times stopped falling in the warm-up.
+    image: what was timed, such as 'synthetic100, 8 images'.
+  """
 
   mean: float
-  median: float
-  p90: float
-  p99: float
+  median: float | None
+  p90: float | None
+  p99: float | None
   min: float
   std: float
   runs: int
   warmup_runs: int
   processes: int
   samples: tuple[float, ...]
+  mean_ci95: Interval | None = None
+  median_ci95: Interval | None = None
+  p90_ci95: Interval | None = None
+  p99_ci95: Interval | None = None
+  load_ms: float | None = None
+  first_ms: float | None = None
+  steady: bool | None = None
+  image: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ThroughputRecord:
+  """Images a second in batches of one size, every core at work."""
+
+  batch_size: int
+  images_per_s: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,10 +341,87 @@ class MemoryRecord:
 
 @dataclasses.dataclass(frozen=True)
 class AccuracyRecord:
+  """How often a model is right.
+
+  Attributes:
+    top1_percent: images whose likeliest class is theirs.
+    top5_percent: images whose class is among the five likeliest.
+    top1_ci95_percent: Wilson's interval.
+    num_examples: images.
+    top5_ci95_percent: Wilson's interval.
+    calibration_error: expected calibration error, 0 to 1, in 15 bins of equal
+      width (Guo 2017, equation 3).
+    agreement_percent: images with the same top-1 as the first model of the
+      comparison; None of the first.
+    batch_size: images that went through the model at once.
+    per_class_percent: top-1 by class.
+    confusion: images by class (rows) and top-1 (columns), in the order of
+      per_class_percent.
+  """
+
   top1_percent: float
   top5_percent: float
-  top1_ci95_percent: tuple[float, float]
+  top1_ci95_percent: Interval
   num_examples: int
+  top5_ci95_percent: Interval | None = None
+  calibration_error: float | None = None
+  agreement_percent: float | None = None
+  batch_size: int | None = None
+  per_class_percent: Mapping[str, float] | None = None
+  confusion: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RatioRecord:
+  """Latency of a reference over this model's: how many times faster it is.
+
+  Both were timed in turns, in pairs of processes.
+
+  Attributes:
+    reference: the other model's path.
+    latency: of the means of the two.
+    latency_ci95: from the ratios of the pairs of processes.
+  """
+
+  reference: str
+  latency: float
+  latency_ci95: Interval | None
+
+
+@dataclasses.dataclass(frozen=True)
+class IsolationRecord:
+  """How the process that opened the file was kept from the machine.
+
+  Attributes:
+    level: of Isolation.
+    contained: what it could not reach or exceed.
+    open: what it could.
+  """
+
+  level: str
+  contained: tuple[str, ...]
+  open: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class MachineRecord:
+  """What else the machine did while latency was measured.
+
+  Attributes:
+    cores: that timed processes were pinned to; empty if they were not.
+    governor: of the clock rate, as Linux names it.
+    load_before: running processes, the average of a minute.
+    load_after: likewise.
+    others_cores: cores kept busy by other processes.
+    busy: whether that is too much to trust the figures.
+  """
+
+  cores: tuple[int, ...]
+  governor: str | None
+  load_before: float
+  load_after: float
+  others_cores: float | None
+  busy: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,11 +450,15 @@ class ScoreRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-  """What `evaluate --output_file` writes; a part not asked for is None."""
+  """What `evaluate --output_file` writes; a part not asked for is None.
+
+  `failure` is the sentence that measuring ended on; what was measured before
+  is there.
+  """
 
   model: ModelRecord
   dataset: DatasetRecord | None
-  runtime: RuntimeRecord
+  runtime: RuntimeRecord | None
   size: SizeRecord | None
   latency_ms: LatencyRecord | None
   throughput_per_s: float | None
@@ -219,3 +467,9 @@ class Measurement:
   score: ScoreRecord | None
   environment: Mapping[str, object]
   schema_version: int = 1
+  throughput: tuple[ThroughputRecord, ...] = ()
+  profile: ProfileRecord | None = None
+  ratio: RatioRecord | None = None
+  isolation: IsolationRecord | None = None
+  machine: MachineRecord | None = None
+  failure: str | None = None

@@ -13,14 +13,28 @@ import numpy as np
 from tfcompress.core import measurements, records, types
 
 
+DYNAMIC_SIZE = 224  # of a model that takes images of any size
+
+
 class Backend(Protocol):
-  """An opened model with one image input."""
+  """An opened model with one image input and one output.
+
+  Its class takes the path of a file or SavedModel folder and an OpenConfig, and
+  raises ValueError where the file cannot be opened, or has other than one input
+  and one output.
+  """
 
   inputs: tuple[measurements.TensorInfo, ...]
   outputs: tuple[measurements.TensorInfo, ...]
 
   def predict(self, batch: np.ndarray) -> np.ndarray:
-    """Runs (B, S, S, 3) in the input's dtype to (B, C) in the output's.
+    """Runs images in the input's dtype and layout to (B, C) in the output's.
+
+    Only returns when the device is done; what it returns is the caller's own.
+
+    Args:
+      batch: contiguous (B, S, S, 3), or (B, 3, S, S) of a model whose input is
+        so; B is the file's own batch size where that is fixed.
 
     Raises:
       ValueError: the runtime cannot run the file on that.
@@ -38,7 +52,7 @@ def encode(
   info: measurements.TensorInfo,
   scaling: types.Normalization,
 ) -> np.ndarray:
-  """Brings uint8 images to the values and dtype that an input expects.
+  """Brings uint8 images to the values, dtype and layout that an input expects.
 
   Args:
     images: uint8 (B, S, S, 3).
@@ -46,6 +60,13 @@ def encode(
       its scale is one.
     scaling: what the model expects of its pixels.
   """
+  encoded = _encoded(images, info, scaling)
+  if channels_first(info):
+    encoded = encoded.transpose(0, 3, 1, 2)
+  return np.ascontiguousarray(encoded)
+
+
+def _encoded(images, info, scaling) -> np.ndarray:
   raw = scaling is types.Normalization.RAW
   as_is = info.scale in (None, 1.0) and not info.zero_point
   if raw and as_is and info.dtype == 'uint8':
@@ -58,6 +79,11 @@ def encode(
   limits = np.iinfo(info.dtype)
   quantized = np.round(pixels / info.scale) + info.zero_point
   return quantized.clip(limits.min, limits.max).astype(info.dtype)
+
+
+def channels_first(info: measurements.TensorInfo) -> bool:
+  """Whether an image input is (B, 3, S, S), as PyTorch has it."""
+  return len(info.shape) == 4 and info.shape[1] == 3 != info.shape[3]
 
 
 def decode(raw: np.ndarray, info: measurements.TensorInfo) -> np.ndarray:
@@ -78,11 +104,16 @@ def image_size(backend: Backend, path: str) -> int:
   """
   shapes = [info.shape for info in backend.inputs]
   shape = shapes[0] if len(shapes) == 1 else ()
-  if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or shape[1] < 1:
-    raise ValueError(
-      f'{path}: inputs {shapes}, expected one RGB image (1, S, S, 3)'
-    )
-  return shape[1]
+  if len(shape) == 4:
+    channels = shape[1] if channels_first(backend.inputs[0]) else shape[3]
+    sides = set(shape[2:] if channels_first(backend.inputs[0]) else shape[1:3])
+    if channels == 3 and len(sides) == 1:
+      size = sides.pop()
+      return size if size > 0 else DYNAMIC_SIZE
+  raise ValueError(
+    f'{path}: inputs {shapes}, expected one square RGB image, (1, S, S, 3) or '
+    '(1, 3, S, S)'
+  )
 
 
 def file_of(path: str) -> pathlib.Path:

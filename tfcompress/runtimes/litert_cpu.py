@@ -12,7 +12,7 @@ from tfcompress.runtimes import tflite_file
 class LiteRtCpu:
   """An interpreter of one `.tflite`."""
 
-  def __init__(self, path: str, num_threads: int | None):
+  def __init__(self, path: str, config: measurements.OpenConfig):
     """Opens a file.
 
     Raises:
@@ -25,12 +25,12 @@ class LiteRtCpu:
         )
     try:
       self._interpreter = litert.Interpreter(
-        model_path=str(path), num_threads=num_threads
+        model_path=str(path), num_threads=config.num_threads
       )
       self._interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
       raise ValueError(f'{path}: LiteRT cannot open it ({error})') from error
-    self._num_threads = num_threads or 1
+    self._num_threads = config.num_threads or 1
     self.inputs = _infos(self._interpreter.get_input_details())
     self.outputs = _infos(self._interpreter.get_output_details())
     self._input = self._interpreter.get_input_details()[0]['index']

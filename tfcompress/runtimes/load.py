@@ -1,74 +1,86 @@
 """Opens a model file in a runtime; each runtime is imported when needed."""
 
-from tfcompress.core import keras_files, measurements, records
-from tfcompress.runtimes import interface
+import importlib
+
+from tfcompress.core import measurements, records
+from tfcompress.runtimes import formats, interface
+
+Runtime, Format = measurements.Runtime, formats.Format
+
+# The first is taken where none is asked for.
+RUNTIMES = {
+  Format.TFLITE: (Runtime.LITERT_CPU, Runtime.LITERT_GPU, Runtime.OPENVINO),
+  Format.KERAS: (Runtime.TENSORFLOW,),
+  Format.H5: (Runtime.TENSORFLOW,),
+  Format.SAVED_MODEL: (Runtime.TENSORFLOW,),
+  Format.FROZEN_GRAPH: (Runtime.TENSORFLOW,),
+  Format.TORCHSCRIPT: (Runtime.TORCH,),
+  Format.TORCH_EXPORT: (Runtime.TORCH,),
+  Format.TORCH_PICKLE: (Runtime.TORCH,),
+  Format.ONNX: (Runtime.ONNXRUNTIME, Runtime.OPENVINO),
+}
+# Module, class, the packages it needs and the extra that brings them.
+_BACKENDS = {
+  Runtime.LITERT_CPU: ('litert_cpu', 'LiteRtCpu', 'ai_edge_litert', ''),
+  Runtime.LITERT_GPU: ('litert_gpu', 'LiteRtGpu', 'ai_edge_litert', ''),
+  Runtime.TENSORFLOW: ('tensorflow', 'TensorFlow', 'tensorflow', ''),
+  Runtime.OPENVINO: ('openvino', 'OpenVino', 'openvino', 'openvino'),
+  Runtime.TORCH: ('torch', 'Torch', 'torch', 'torch'),
+  Runtime.ONNXRUNTIME: ('onnxruntime', 'OnnxRuntime', 'onnxruntime', 'onnx'),
+  Runtime.NULL: ('null', 'Null', '', ''),
+}
 
 
-def format_of(path: str) -> str:
-  """Returns 'tflite', 'keras', 'h5' or 'saved_model'.
-
-  Raises:
-    ValueError: no model there, or one of a format that is not known.
-  """
-  file = interface.file_of(path)
-  if file.is_dir():
-    return 'saved_model'
-  if file.suffix == '.tflite' or file.suffix in keras_files.SUFFIXES:
-    return file.suffix[1:]
-  raise ValueError(
-    f'{path}: unknown format; expected .tflite, .keras, .h5, or a folder with '
-    'an artifact, an export or a SavedModel'
-  )
-
-
-def runtime_of(
-  path: str, wanted: measurements.Runtime | None
-) -> measurements.Runtime:
+def runtime_of(path: str, wanted: Runtime | None) -> Runtime:
   """Returns the runtime to open `path` in.
 
   Raises:
-    ValueError: the wanted runtime does not open this format.
+    ValueError: the wanted runtime does not open this format, or its package is
+      not installed.
   """
-  model_format = format_of(path)
-  if wanted is measurements.Runtime.NULL:
-    return wanted
-  fitting = (
-    measurements.Runtime.LITERT_CPU
-    if model_format == 'tflite'
-    else measurements.Runtime.TENSORFLOW
-  )
-  if wanted not in (None, fitting):
+  fitting = RUNTIMES[formats.format_of(path)]
+  runtime = wanted or fitting[0]
+  if runtime is not Runtime.NULL and runtime not in fitting:
     raise ValueError(
-      f'{path}: runtime {wanted.value} does not open {model_format} files; '
-      f'use --runtime={fitting.value} or none'
+      f'{path}: runtime {runtime.value} does not open '
+      f'{formats.format_of(path).value} files; use --runtime='
+      f'{" or ".join(one.value for one in fitting)}, or none'
     )
-  return fitting
+  if missing := missing_package(runtime):
+    raise ValueError(f'{path}: runtime {runtime.value} {missing}')
+  return runtime
+
+
+def missing_package(runtime: Runtime) -> str:
+  """Returns what a runtime lacks on this machine, or ''."""
+  _, _, package, extra = _BACKENDS[runtime]
+  if not package or importlib.util.find_spec(package):
+    return ''
+  return (
+    f'needs the package {package}, which is not installed; install '
+    f'tfcompress[{extra}]'
+  )
 
 
 def open_model(
   path: str,
-  runtime: measurements.Runtime | None = None,
+  runtime: Runtime | None = None,
   num_threads: int | None = None,
 ) -> interface.Backend:
-  """Opens a model file or folder.
+  """Opens a model file or folder with nothing else said; see `open_file`."""
+  return open_file(measurements.OpenConfig(path, runtime, num_threads))
 
-  Args:
-    path: a file, an artifact or export folder, or a SavedModel folder.
-    runtime: None takes the one made for the format.
-    num_threads: of one inference; None takes the runtime's default.
+
+def open_file(config: measurements.OpenConfig) -> interface.Backend:
+  """Opens a model file or folder.
 
   Raises:
     ValueError: no model there, or one that the runtime cannot run.
   """
-  runtime = runtime_of(path, runtime)
-  file = str(interface.file_of(path))
-  if runtime is measurements.Runtime.NULL:
-    from tfcompress.runtimes.null import Null as backend
-  elif runtime is measurements.Runtime.LITERT_CPU:
-    from tfcompress.runtimes.litert_cpu import LiteRtCpu as backend
-  else:
-    from tfcompress.runtimes.tensorflow import TensorFlow as backend
-  return backend(file, num_threads)
+  runtime = runtime_of(config.model, config.runtime)
+  module, name, _, _ = _BACKENDS[runtime]
+  module = importlib.import_module(f'tfcompress.runtimes.{module}')
+  return getattr(module, name)(str(interface.file_of(config.model)), config)
 
 
 def metadata_of(path: str) -> dict:

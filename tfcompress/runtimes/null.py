@@ -8,9 +8,9 @@ from tfcompress.core import measurements
 class Null:
   """Takes one uint8 image and returns zeros."""
 
-  def __init__(self, path: str, num_threads: int | None):
+  def __init__(self, path: str, config: measurements.OpenConfig):
     del path
-    self._num_threads = num_threads or 1
+    self._num_threads = config.num_threads or 1
     self.inputs = (measurements.TensorInfo('image', (1, 224, 224, 3), 'uint8'),)
     self.outputs = (measurements.TensorInfo('output', (1, 100), 'float32'),)
 

@@ -14,7 +14,7 @@ _SIGNATURE = 'serving_default'
 class TensorFlow:
   """A model as one traced function."""
 
-  def __init__(self, path: str, num_threads: int | None):
+  def __init__(self, path: str, config: measurements.OpenConfig):
     """Opens a file or folder.
 
     Args:
@@ -27,8 +27,8 @@ class TensorFlow:
     """
     # A record says CPU: nothing may run anywhere else.
     tf.config.set_visible_devices([], 'GPU')
-    if num_threads is not None:
-      _set_threads(num_threads)
+    if config.num_threads is not None:
+      _set_threads(config.num_threads)
     if pathlib.Path(path).is_dir():
       self._function, self.inputs, self.outputs = _saved_model(path)
     else:
