@@ -62,9 +62,10 @@ def _define_flags() -> None:
   )
   cli_flags.define(
     measurements.MeasureConfig,
-    runs=('evaluate: timed inferences of each file', 1),
-    num_threads=('evaluate: of one timed inference', 1),
+    runs=('evaluate: timed inferences of each file, at least', 1),
   )
+  text = 'evaluate: of one timed inference'
+  flags.DEFINE_integer('num_threads', 1, text, 1)
 
 
 _define_flags()

@@ -1,14 +1,19 @@
-"""Measures a model file: size, latency, memory, accuracy and score.
+"""Measures model files: size, latency, memory, accuracy and score.
 
   python -m tfcompress.evaluate --model=exported/kd --baseline=measured
+  python -m tfcompress.evaluate --model=a.tflite --model=b.onnx \\
+    --output_file=comparison.html
+  python -m tfcompress.evaluate --model=a.tflite --runtime=all
 
-Opens a .tflite, an export or artifact folder, a .keras or .h5 file, or a
-SavedModel folder.
+Opens .tflite, .keras, .h5, frozen .pb, .pt, .pth, .pt2 and .onnx files, and
+folders with an artifact, an export or a SavedModel. Each is opened in a process
+of its own, which sees no labels, no network and no files.
 """
 
 import dataclasses
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -18,6 +23,7 @@ from tfcompress.core import measurements, records, types
 
 FLAGS = flags.FLAGS
 _ABOVE_ZERO = 1e-9
+_ALL, _AUTO = 'all', 'auto'
 _FIGURES = {
   'size_mib': measurements.Part.SIZE,
   'latency_ms': measurements.Part.LATENCY,
@@ -26,31 +32,96 @@ _FIGURES = {
 
 
 def _define_flags() -> None:
-  flags.DEFINE_string('model', None, 'the file or folder to measure')
+  flags.DEFINE_multi_string(
+    'model',
+    None,
+    'the file or folder to measure; several, by repeating it, are compared',
+  )
   cli_flags.define_data_flags()
   flags.DEFINE_list(
     'parts',
     [part.value for part in measurements.Part],
     'what to measure, of size, latency, memory and accuracy',
   )
+  _define_open_flags()
+  _define_measure_flags()
+  _define_baseline_flags()
+  flags.DEFINE_list(
+    'output_file',
+    [],
+    'where the figures go: .json (the whole record), .csv, .md or .html (a '
+    'report with pictures); several, separated by commas',
+  )
+
+
+def _define_open_flags() -> None:
+  flags.DEFINE_enum(
+    'runtime',
+    None,
+    [*(runtime.value for runtime in measurements.Runtime), _ALL],
+    "the file format's own if not given; all compares those there are; null "
+    'measures the harness',
+  )
+  flags.DEFINE_integer('num_threads', 1, 'of one timed inference', 1)
+  cli_flags.define(
+    measurements.OpenConfig,
+    device='where tensorflow, torch and onnxruntime compute',
+    precision='what litert_gpu computes floats in',
+    allow_cpu='litert_gpu may leave operators to the CPU',
+    xla='tensorflow compiles the model with XLA',
+    signature='of a file with several',
+    input_name='of a frozen graph; its only placeholder if not given',
+    output_name='of a frozen graph; its only unread tensor if not given',
+    custom_objects=cli_flags.CUSTOM_OBJECTS,
+    loader='.py file whose load_model(path) returns the module of a state dict',
+    allow_pickle='a .pt or .pth may run code of its own as it is opened',
+  )
+
+
+def _define_measure_flags() -> None:
+  flags.DEFINE_enum(
+    'input_scaling',
+    None,
+    [*(scaling.value for scaling in types.Normalization), _AUTO],
+    'what the file expects of its pixels; its metadata tells if not given, '
+    'else auto, which tries all on labelled images',
+  )
   cli_flags.define(
     measurements.MeasureConfig,
-    runtime="the file format's own if not given; null measures the harness",
-    input_scaling=(
-      'what the file expects of its pixels; its metadata tells if not given, '
-      'else raw pixels'
+    class_map=(
+      'file with the index of the output of each class, a line a class, for a '
+      'model with more outputs than classes'
     ),
-    num_threads=('of one timed inference', 1),
-    runs=('timed inferences', 1),
-    warmup_runs=('untimed ones before; a tenth of runs if not given', 0),
+    runs=('timed inferences, at least', 1),
+    seconds=('of timed inferences, at least', 0.0),
+    processes=('fresh ones that share the timed inferences', 1),
+    warmup_runs=(
+      'untimed inferences in each process; until times are steady if not given',
+      0,
+    ),
+    batch_sizes='also measure the throughput of batches of these sizes',
+    per_class='also record accuracy by class and the confusion matrix',
+    profile='also time every operator of a .tflite',
   )
+  cli_flags.define(
+    measurements.Limits,
+    isolation='of the process that opens a file; the strictest that works here',
+    memory_limit=('of that process, in MiB', 1),
+    time_limit=('seconds that it may take to answer', _ABOVE_ZERO),
+    process_limit=('processes that it may have', 1),
+    file_limit=('MiB of a file that it writes', 0),
+  )
+
+
+def _define_baseline_flags() -> None:
   flags.DEFINE_string(
     'baseline',
     'challenge',
     "to score against: challenge (its documents' figures), plain (a ResNet-18 "
     "at 224 in float32, on this machine), measured (the model's float32 "
     'teacher, or plain if it has none), a model file, or a record that '
-    '--output_file wrote',
+    '--output_file wrote. What is measured here is timed in turns with the '
+    'models',
   )
   for name, unit in (
     ('size', 'MiB'),
@@ -59,30 +130,72 @@ def _define_flags() -> None:
   ):
     text = f"{unit}, in place of the baseline's"
     cli_flags.define_float(f'baseline_{name}', None, text, _ABOVE_ZERO)
-  flags.DEFINE_string('output_file', None, 'where the record goes, as JSON')
 
 
 _define_flags()
 
 
-def _config() -> measurements.MeasureConfig:
+def _configs() -> list[measurements.MeasureConfig]:
+  """A config a model, or one a runtime of the only model."""
   cli_flags.require('model', example='flags/evaluate.cfg')
+  first = _config(FLAGS.model[0], None)
+  if FLAGS.runtime != _ALL:
+    rest = [_config(path, first.data) for path in FLAGS.model[1:]]
+    return [first, *rest]
+  if len(FLAGS.model) > 1:
+    raise ValueError('--runtime=all compares runtimes of one --model')
+  return _on_all_runtimes(first)
+
+
+def _config(
+  path: str, data: types.DataSpec | None
+) -> measurements.MeasureConfig:
+  """How to measure a model; on its own data unless some is given."""
   from tfcompress.runtimes import load
 
-  metadata = load.metadata_of(FLAGS.model)
-  known = None
-  if 'data' in metadata:
-    known = records.from_json(types.DataSpec, metadata['data'])
-  scaling = FLAGS.input_scaling
-  if scaling is None and 'input_scaling' in metadata:
-    scaling = types.Normalization(metadata['input_scaling'])
+  metadata = load.metadata_of(path)
+  if data is None and 'data' in metadata:
+    data = records.from_json(types.DataSpec, metadata['data'])
+  wanted = None
+  if FLAGS.runtime not in (None, _ALL):
+    wanted = measurements.Runtime(FLAGS.runtime)
+  load.runtime_of(path, wanted)
   return cli_flags.read(
     measurements.MeasureConfig,
+    file=cli_flags.read(measurements.OpenConfig, model=path, runtime=wanted),
     parts=_parts(),
-    data=cli_flags.data_spec(known),
-    input_scaling=scaling,
+    data=cli_flags.data_spec(data),
+    **_scaling(metadata),
     class_names=tuple(metadata.get('class_names', ())),
+    limits=cli_flags.read(measurements.Limits),
   )
+
+
+def _scaling(metadata: dict) -> dict[str, object]:
+  """What a file expects of its pixels, and who says so."""
+  known = metadata.get('input_scaling')
+  wanted = FLAGS.input_scaling or known or _AUTO
+  return {
+    'input_scaling': None if wanted == _AUTO else types.Normalization(wanted),
+    'scaling_source': 'flag' if FLAGS.input_scaling else 'metadata',
+  }
+
+
+def _on_all_runtimes(
+  config: measurements.MeasureConfig,
+) -> list[measurements.MeasureConfig]:
+  """A config for every runtime that opens the file and is installed."""
+  from tfcompress.runtimes import load
+
+  on = lambda **fields: dataclasses.replace(
+    config, file=dataclasses.replace(config.file, **fields)
+  )
+  return [
+    on(runtime=runtime, device=device)
+    for runtime in load.runtimes_of(config.file.model)
+    for device in load.DEVICES.get(runtime, (measurements.Device.CPU,))
+    if not load.missing_package(runtime)
+  ]
 
 
 def _parts() -> tuple[measurements.Part, ...]:
@@ -94,29 +207,66 @@ def _parts() -> tuple[measurements.Part, ...]:
   return tuple(part for part in measurements.Part if part.value in FLAGS.parts)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Baseline:
+  """What to score against.
+
+  Attributes:
+    source: where its figures are from.
+    figures: None where they are to be measured.
+    config: how to measure it beside the models.
+  """
+
+  source: str
+  figures: measurements.BaselineRecord | None = None
+  config: measurements.MeasureConfig | None = None
+
+
 def _baseline(
-  config: measurements.MeasureConfig,
-) -> measurements.BaselineRecord:
-  """What to score against; measured here where the flags say so."""
+  config: measurements.MeasureConfig, scratch: pathlib.Path
+) -> _Baseline:
+  """The baseline that the flags ask for; a reference is written to `scratch`."""
   wanted = FLAGS.baseline
+  if wanted == 'challenge':
+    return _Baseline(wanted, scoring.CHALLENGE_BASELINE)
+  if wanted.endswith('.json'):
+    return _Baseline(wanted, _recorded(wanted))
+  if wanted not in ('measured', 'plain'):
+    return _beside(config, wanted, f'{wanted}, measured here')
+  from tfcompress.conversion import references
+
+  file = str(scratch / 'reference.tflite')
+  write = references.write_plain
+  if wanted == 'measured':
+    write = lambda file: references.write(config.file.model, file)
+  name = write(file)
+  source = f'{name} as float32 .tflite, measured here'
+  return _beside(config, file, source, is_plain=name == references.PLAIN)
+
+
+def _beside(
+  config: measurements.MeasureConfig,
+  path: str,
+  source: str,
+  *,
+  is_plain: bool = False,
+) -> _Baseline:
+  """Another file, to be measured as `config` says, but for what is known."""
+  from tfcompress.runtimes import load
+
   given = _given_of_baseline()
   known = [_FIGURES[name] for name in given]
-  parts = tuple(part for part in config.parts if part not in known)
-  unknown = dataclasses.replace(config, parts=parts)
-  if wanted == 'challenge':
-    baseline = scoring.CHALLENGE_BASELINE
-  elif wanted == 'measured':
-    baseline = _measured_reference(unknown)
-  elif wanted == 'plain':
-    baseline = _measured_plain(unknown)
-  elif wanted.endswith('.json'):
-    baseline = _recorded(wanted)
-  else:
-    baseline = _measured(unknown, wanted, f'{wanted}, measured here')
-  if given:
-    source = f'{baseline.source}; by flag: {", ".join(sorted(given))}'
-    baseline = dataclasses.replace(baseline, source=source, **given)
-  return baseline
+  if is_plain:
+    known.append(measurements.Part.ACCURACY)
+  scaling = load.metadata_of(path).get('input_scaling')
+  beside = dataclasses.replace(
+    config,
+    file=measurements.OpenConfig(path, num_threads=config.file.num_threads),
+    parts=tuple(part for part in config.parts if part not in known),
+    input_scaling=types.Normalization(scaling) if scaling else None,
+    scaling_source='metadata',
+  )
+  return _Baseline(source, config=beside)
 
 
 def _given_of_baseline() -> dict[str, float]:
@@ -147,128 +297,128 @@ def _recorded(path: str) -> measurements.BaselineRecord:
     record = records.from_json(measurements.Measurement, content)
   except (ValueError, TypeError, AttributeError) as error:
     raise ValueError(
-      f'{path}: not a record that evaluate wrote ({error})'
+      f'{path}: not a record that evaluate wrote of one model ({error})'
     ) from error
   return _of_record(record, path)
 
 
-def _measured(
-  config: measurements.MeasureConfig, path: str, source: str
+def _figures(
+  baseline: _Baseline, record: measurements.Measurement | None
 ) -> measurements.BaselineRecord:
-  """Measures another file in the way of `config`."""
-  from tfcompress.measurement import run
-  from tfcompress.runtimes import load
-
-  scaling = load.metadata_of(path).get('input_scaling')
-  print(f'measuring the baseline: {source}', flush=True)
-  record = run.measure(
-    dataclasses.replace(
-      config,
-      model=path,
-      runtime=None,
-      input_scaling=types.Normalization(scaling) if scaling else None,
-    )
-  )
-  return _of_record(record, source)
-
-
-def _measured_reference(
-  config: measurements.MeasureConfig,
-) -> measurements.BaselineRecord:
-  """Measures the model's teacher, or else a plain ResNet-18, in float32."""
-  from tfcompress.models import io
-
-  teacher = _teacher(config.model)
-  if not teacher:
-    return _measured_plain(config)
-  return _measured_float(config, io.load(teacher)[0], teacher)
+  """What to score against, of what was measured and what the flags say."""
+  figures = baseline.figures
+  if record:
+    if record.failure:
+      raise ValueError(f'the baseline cannot be measured: {record.failure}')
+    figures = _of_record(record, baseline.source)
+    accuracy_wanted = measurements.Part.ACCURACY.value in FLAGS.parts
+    if figures.top1_percent is None and accuracy_wanted:
+      figures = dataclasses.replace(
+        figures,
+        top1_percent=scoring.CHALLENGE_BASELINE.top1_percent,
+        source=f'{figures.source}; top-1 as the challenge documents it',
+      )
+  if given := _given_of_baseline():
+    source = f'{figures.source}; by flag: {", ".join(sorted(given))}'
+    figures = dataclasses.replace(figures, source=source, **given)
+  return figures
 
 
-def _measured_plain(
-  config: measurements.MeasureConfig,
-) -> measurements.BaselineRecord:
-  """Measures a plain ResNet-18; its accuracy is the documented one."""
-  from tfcompress.models import resnet
-
-  parts = tuple(p for p in config.parts if p is not measurements.Part.ACCURACY)
-  config = dataclasses.replace(config, parts=parts)
-  model = resnet.build(types.ModelSpec())
-  baseline = _measured_float(config, model, 'a plain ResNet-18')
-  return dataclasses.replace(
-    baseline,
-    top1_percent=scoring.CHALLENGE_BASELINE.top1_percent,
-    source=f'{baseline.source}; top-1 as the challenge documents it',
-  )
-
-
-def _measured_float(
-  config: measurements.MeasureConfig, model, name: str
-) -> measurements.BaselineRecord:
-  """Measures a tf_keras model as float32 `.tflite`."""
-  from tfcompress.conversion import tflite
-
-  with tempfile.TemporaryDirectory() as scratch:
-    path = f'{scratch}/model.tflite'
-    records.write_bytes(path, tflite.convert(model, types.Variant.FLOAT32))
-    return _measured(config, path, f'{name} as float32 .tflite, measured here')
-
-
-def _teacher(model: str) -> str | None:
-  """The artifact that a model's compression began with, if it is still there.
-
-  A teacher comes before a parent; the ancestors of one in float do not matter.
-  """
-  from tfcompress.runtimes import load
-
-  metadata = load.metadata_of(model)
-  own = [metadata['parent']] if 'parent' in metadata else []
-  ancestors = [
-    *metadata.get('parents', []),
-    *metadata.get('ancestors', []),
-    *own,
-  ]
-  return _oldest(records.from_json(tuple[types.ParentRecord], ancestors))
-
-
-def _oldest(parents: tuple[types.ParentRecord, ...]) -> str | None:
-  """Follows unchanged artifacts to a teacher, or to the first parent."""
-  for parent in sorted(parents, key=lambda p: p.role != 'teacher'):
-    file = pathlib.Path(parent.path) / records.MODEL
-    if parent.role == 'init':  # A user's own file, no artifact.
-      continue
-    if not (pathlib.Path(parent.path) / records.MANIFEST).is_file():
-      print(f'{parent.role} {parent.path}: no artifact there')
-    elif records.sha256(file) != parent.sha256:
-      print(f'{parent.role} {parent.path}: changed since, so not used')
-    else:
-      manifest = records.read_manifest(parent.path)
-      if parent.role == 'teacher' and not manifest.quantized:
-        return parent.path
-      return _oldest(manifest.parents) or parent.path
-  return None
-
-
-def _evaluate() -> None:
-  config = _config()
-  if FLAGS.output_file:
-    records.require_writable(pathlib.Path(FLAGS.output_file).parent)
-  from tfcompress.measurement import run
-  from tfcompress.reports import tables
-
-  baseline = _baseline(config)
-  record = run.measure(config)
-  mine = _of_record(record, config.model)
+def _scored(
+  record: measurements.Measurement,
+  baseline: measurements.BaselineRecord,
+) -> measurements.Measurement:
+  """A measurement with its score; latency in turns counts as it was timed."""
+  mine = _of_record(record, record.model.path)
+  in_turns = record.ratio and record.ratio.reference == baseline.source
   score = scoring.score(
     size_mib=mine.size_mib,
     latency_ms=mine.latency_ms,
     top1_percent=mine.top1_percent,
     baseline=baseline,
+    latency_ratio=record.ratio.latency if in_turns else None,
   )
-  record = dataclasses.replace(record, score=score)
-  print(tables.measurement(record))
-  if FLAGS.output_file:
-    records.write_json(FLAGS.output_file, record)
-    print(f'record: {FLAGS.output_file}')
+  return dataclasses.replace(record, score=score)
+
+
+def _evaluate() -> None:
+  from tfcompress.reports import files
+
+  for path in FLAGS.output_file:
+    files.check(path)
+    records.require_writable(pathlib.Path(path).parent)
+  configs = _configs()
+  found = _measured(configs)
+  print(_shown(configs, found))
+  for path in FLAGS.output_file:
+    files.write(path, found)
+    print(f'written: {path}')
+  failures = [record.failure for record in found if record.failure]
+  if failures and (FLAGS.runtime != _ALL or len(failures) == len(found)):
+    raise ValueError(failures[0])
+
+
+def _measured(
+  configs: Sequence[measurements.MeasureConfig],
+) -> list[measurements.Measurement]:
+  """Measures the models, and beside them the baseline if it must be."""
+  with tempfile.TemporaryDirectory() as scratch:
+    baseline = _baseline(configs[0], pathlib.Path(scratch))
+    if baseline.config:
+      print(f'baseline: {baseline.source}', flush=True)
+    from tfcompress.measurement import run
+
+    beside = [baseline.config] if baseline.config else []
+    found = run.measure([*beside, *configs])
+  reference = found.pop(0) if beside else None
+  figures = _figures(baseline, reference)
+  if reference:
+    path = reference.model.path
+    found = [_to_reference(record, path, figures.source) for record in found]
+  return [_scored(record, figures) for record in found]
+
+
+def _to_reference(
+  record: measurements.Measurement, path: str, name: str
+) -> measurements.Measurement:
+  """Names the baseline as people know it, where a ratio is to its file."""
+  if not record.ratio or record.ratio.reference != path:
+    return record
+  ratio = dataclasses.replace(record.ratio, reference=name)
+  return dataclasses.replace(record, ratio=ratio)
+
+
+def _shown(
+  configs: Sequence[measurements.MeasureConfig],
+  found: Sequence[measurements.Measurement],
+) -> str:
+  from tfcompress.reports import ranking, runtimes, tables
+
+  if FLAGS.runtime == _ALL:
+    return runtimes.text(*_available(configs, found))
+  if len(found) > 1:
+    return ranking.text(found)
+  return tables.measurement(found[0])
+
+
+def _available(
+  configs: Sequence[measurements.MeasureConfig],
+  found: Sequence[measurements.Measurement],
+) -> tuple[list[measurements.Measurement], dict[str, str]]:
+  """What ran, and why other runtimes did not open the file, by their names."""
+  from tfcompress.runtimes import load
+
+  opened, missing = [], {}
+  for config, record in zip(configs, found, strict=True):
+    if record.runtime:
+      opened.append(record)
+    else:
+      file = config.file
+      missing[f'{file.runtime.value} ({file.device.value})'] = record.failure
+  for runtime in load.runtimes_of(configs[0].file.model):
+    if why := load.missing_package(runtime):
+      missing[runtime.value] = why
+  return opened, missing
 
 
 def main() -> None:

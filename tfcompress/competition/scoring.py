@@ -22,6 +22,7 @@ def score(
   latency_ms: float | None,
   top1_percent: float | None,
   baseline: measurements.BaselineRecord,
+  latency_ratio: float | None = None,
 ) -> measurements.ScoreRecord:
   """Scores a model against a baseline.
 
@@ -30,6 +31,8 @@ def score(
     latency_ms: mean latency of one image in milliseconds.
     top1_percent: top-1 accuracy in percent.
     baseline: what to compare with.
+    latency_ratio: baseline latency / latency where both were timed in turns,
+      which takes the place of the ratio of the two figures.
 
   Returns:
     baseline size / size, baseline latency / latency, top-1 / baseline top-1
@@ -45,11 +48,12 @@ def score(
     ('baseline size', baseline.size_mib),
     ('baseline latency', baseline.latency_ms),
     ('baseline accuracy', baseline.top1_percent),
+    ('latency ratio', latency_ratio),
   ):
     if value is not None and value <= 0:
       raise ValueError(f'{name} {value:g}: expected a number above zero')
   size = _ratio(baseline.size_mib, size_mib)
-  latency = _ratio(baseline.latency_ms, latency_ms)
+  latency = latency_ratio or _ratio(baseline.latency_ms, latency_ms)
   accuracy = _ratio(top1_percent, baseline.top1_percent)
   final = None
   if None not in (size, latency, accuracy):

@@ -95,17 +95,17 @@ class Limits:
   Attributes:
     isolation: how it is kept to that; None takes bubblewrap where it is
       installed and works, else plain limits.
-    memory_mib: resident memory of all its processes.
-    seconds: for opening the file, and for one run or one batch of it.
-    processes: it may have at once, threads not counted.
-    file_mib: of one file that it writes.
+    memory_limit: MiB of resident memory, of all its processes.
+    time_limit: seconds, for opening the file and for any answer.
+    process_limit: processes at once, threads not counted.
+    file_limit: MiB of one file that it writes.
   """
 
   isolation: Isolation | None = None
-  memory_mib: int = 8192
-  seconds: float = 300.0
-  processes: int = 64
-  file_mib: int = 256
+  memory_limit: int = 8192
+  time_limit: float = 300.0
+  process_limit: int = 64
+  file_limit: int = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +116,9 @@ class MeasureConfig:
     file: how to open it.
     parts: what to measure.
     data: the images for accuracy, and for timing.
-    input_scaling: what the file expects of its pixels; None takes its
-      metadata's, else tries all on labelled images.
+    input_scaling: what the file expects of its pixels; None tries all on
+      labelled images.
+    scaling_source: who says so, 'flag' or 'metadata'.
     class_names: of the model's outputs, which the data must have; empty where
       the file does not tell.
     class_map: a text file that names for each of the data's classes, in order,
@@ -136,6 +137,7 @@ class MeasureConfig:
   parts: tuple[Part, ...] = tuple(Part)
   data: types.DataSpec = types.DataSpec()
   input_scaling: types.Normalization | None = None
+  scaling_source: str = 'flag'
   class_names: tuple[str, ...] = ()
   class_map: str = ''
   runs: int = 500
@@ -189,6 +191,7 @@ class DatasetRecord:
     skipped_examples: images that did not decode.
     scaling_source: 'metadata', 'flag' or 'auto'.
     scaling_top1_percent: of 'auto', by every candidate, on a part of the images.
+    class_names: of the outputs, in order.
   """
 
   name: str
@@ -199,6 +202,7 @@ class DatasetRecord:
   skipped_examples: int = 0
   scaling_source: str | None = None
   scaling_top1_percent: Mapping[str, float] | None = None
+  class_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,8 +383,9 @@ class RatioRecord:
 
   Attributes:
     reference: the other model's path.
-    latency: of the means of the two.
-    latency_ci95: from the ratios of the pairs of processes.
+    latency: from the medians of each pair of processes, for what interrupts
+      one process does not interrupt the other; their geometric mean.
+    latency_ci95: likewise.
   """
 
   reference: str
@@ -452,8 +457,8 @@ class ScoreRecord:
 class Measurement:
   """What `evaluate --output_file` writes; a part not asked for is None.
 
-  `failure` is the sentence that measuring ended on; what was measured before
-  is there.
+  `warnings` are sentences on what makes its figures doubtful. `failure` is the
+  sentence that measuring ended on; what was measured before is there.
   """
 
   model: ModelRecord
@@ -472,4 +477,5 @@ class Measurement:
   ratio: RatioRecord | None = None
   isolation: IsolationRecord | None = None
   machine: MachineRecord | None = None
+  warnings: tuple[str, ...] = ()
   failure: str | None = None

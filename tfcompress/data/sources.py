@@ -7,7 +7,6 @@ no image in memory.
 import dataclasses
 import difflib
 import os
-import pathlib
 import socket
 import urllib.parse
 import urllib.request
@@ -17,11 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core import errors, types
-from tfcompress.data import transforms
+from tfcompress.data import folders, transforms
 
-_FOLDER = 'folder:'
 _SHUFFLED_IMAGES = 10_000
-_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +60,7 @@ def load(spec: types.DataSpec) -> Source:
     ValueError: no such dataset or folder, classes that differ between splits,
       or a download without a network.
   """
-  if spec.dataset.startswith(_FOLDER):
+  if folders.is_folder(spec):
     return _load_folder(spec)
   if spec.skip_corrupt_images:
     raise ValueError(
@@ -100,12 +97,10 @@ def require_classes(source: Source, class_names: tuple[str, ...]) -> None:
 
 
 def _load_folder(spec: types.DataSpec) -> Source:
-  root = pathlib.Path(spec.dataset.removeprefix(_FOLDER)).expanduser()
-  if not root.is_dir():
-    raise ValueError(f'{spec.dataset}: no such folder {root}')
-  class_names = _class_names(root)
+  root = folders.root_of(spec)
+  class_names = folders.class_names(root)
   files = {
-    split: _list_files(root, split, class_names) for split in types.Split
+    split: folders.files(root, split, class_names) for split in types.Split
   }
   skipped = dict.fromkeys(types.Split, 0)
   if spec.skip_corrupt_images:
@@ -128,51 +123,6 @@ def _load_folder(spec: types.DataSpec) -> Source:
     identity=lambda: _identity(files[types.Split.TRAIN][0]),
     skipped_examples=skipped,
   )
-
-
-def _class_names(root: pathlib.Path) -> tuple[str, ...]:
-  """The class folders, which must be the same in both splits."""
-  names = {}
-  for split in types.Split:
-    folder = root / split.value
-    if not folder.is_dir():
-      raise ValueError(
-        f'{root}: no folder {split.value}/ in it; '
-        'expected DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}'
-      )
-    names[split] = {child.name for child in folder.iterdir() if child.is_dir()}
-  train, validation = names[types.Split.TRAIN], names[types.Split.VALIDATION]
-  for name in sorted(train ^ validation):
-    where = 'train' if name in train else 'validation'
-    raise ValueError(
-      f'{root}: class folder {name} is in {where}/ only; '
-      'both splits must have the same class folders'
-    )
-  if len(train) < 2:
-    raise ValueError(
-      f'{root}: {len(train)} class folders in train/, expected at least 2'
-    )
-  return tuple(sorted(train))
-
-
-def _list_files(
-  root: pathlib.Path, split: types.Split, class_names: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Paths and labels of a split, sorted by class and name."""
-  paths, labels = [], []
-  for label, name in enumerate(class_names):
-    folder = root / split.value / name
-    with os.scandir(folder) as entries:
-      found = sorted(
-        entry.path
-        for entry in entries
-        if entry.name.lower().endswith(_SUFFIXES) and not entry.is_dir()
-      )
-    if not found:
-      raise ValueError(f'{folder}: no .jpg, .jpeg or .png image in it')
-    paths += found
-    labels += [label] * len(found)
-  return np.array(paths), np.array(labels, np.int64)
 
 
 def _identity(paths: np.ndarray) -> str:

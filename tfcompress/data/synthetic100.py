@@ -139,6 +139,17 @@ def draw(label: int, seed: tuple[int, ...]) -> np.ndarray:
   return _with_noise(_averaged(canvas), rng)
 
 
+def example(split: int, index: int) -> tuple[np.ndarray, int]:
+  """Returns the image, uint8 (64, 64, 3), and label of an example.
+
+  Args:
+    split: 0 for training, 1 for validation.
+    index: within it.
+  """
+  label = index % len(CLASS_NAMES)
+  return draw(label, (_SEED, split, index)), label
+
+
 def _background(rng) -> np.ndarray:
   """A gradient between two colors, int64 (S, S, 3) on the subpixel grid."""
   side = SIZE * _SUPERSAMPLING
@@ -242,6 +253,5 @@ class Synthetic100(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, split: int, count: int):
     for index in range(count):
-      label = index % len(CLASS_NAMES)
-      image = draw(label, (_SEED, split, index))
+      image, label = example(split, index)
       yield index, {'image': image, 'label': label}

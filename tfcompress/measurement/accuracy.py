@@ -1,78 +1,141 @@
-"""Top-1 and top-5 over a whole split, every example counted once."""
+"""Accuracy over a whole split, every example counted once.
 
-import math
+The labels stay in this process: the one that opened the model sees images.
+"""
+
+import dataclasses
 import os
+import pathlib
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tqdm
 
 from tfcompress.core import measurements, types
 from tfcompress.data import pipelines, sources
-from tfcompress.runtimes import interface, load
+from tfcompress.measurement import opened, statistics
 
-BATCH = 8
+CHUNK = 32  # images that change hands at once
 _TOP = 5
+_TRIED_IMAGES = 200
+# Several of them with a thread each compute more than one with several.
+_COPIED = (
+  measurements.Runtime.LITERT_CPU,
+  measurements.Runtime.OPENVINO,
+  measurements.Runtime.ONNXRUNTIME,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classified:
+  """Scores of labelled images.
+
+  Attributes:
+    probabilities: (N, C).
+    labels: (N,).
+    batch_size: images that went through the model at once.
+  """
+
+  probabilities: np.ndarray
+  labels: np.ndarray
+  batch_size: int
+
+  @property
+  def top1(self) -> np.ndarray:
+    """The likeliest class of each image, (N,)."""
+    return self.probabilities.argmax(axis=1)
 
 
 def measure(
-  config: measurements.MeasureConfig,
-) -> tuple[measurements.AccuracyRecord, measurements.DatasetRecord]:
+  config: measurements.MeasureConfig, runtime: measurements.Runtime
+) -> tuple[Classified, measurements.DatasetRecord]:
   """Runs a model over the validation split on all cores.
 
+  Args:
+    config: the model and the images.
+    runtime: that will run it.
+
   Raises:
-    ValueError: the split has other classes than the model.
+    ValueError: the split has other classes than the model, or what the model's
+      process ends on.
   """
   source = sources.load(config.data)
-  backends = _open(config)
-  size = interface.image_size(backends[0], config.model)
-  _require_classes(backends[0], source, config)
-  batches = pipelines.evaluation(
-    source,
-    types.Split.VALIDATION,
-    config.data.transform,
-    batch_size=BATCH,
-    input_size=size,
-  )
-  scaling = config.input_scaling or types.Normalization.RAW
-  with pipelines.naming_corrupt_images(source):
-    progress = tqdm.tqdm(
-      total=source.num_examples[types.Split.VALIDATION],
-      desc='accuracy',
-      unit='img',
-      delay=5,  # A short pass needs no bar.
-      mininterval=0.2 if sys.stderr.isatty() else 20,
-    )
-    with progress:
-      found = ranks(
-        backends, batches.as_numpy_iterator(), scaling, progress.update
-      )
-  for backend in backends:
-    backend.close()
-  return summarize(found), measurements.DatasetRecord(
+  cores = len(os.sched_getaffinity(0))
+  copies, threads = (cores, 1) if runtime in _COPIED else (1, cores)
+  file = dataclasses.replace(config.file, num_threads=threads)
+  with opened.Opened(file, config.limits, copies=copies) as model:
+    columns = _columns(model, source, config)
+    slots = model.share(CHUNK)
+    scaling, tried = config.input_scaling, None
+    with pipelines.naming_corrupt_images(source):
+      if scaling is None:
+        scaling, tried = _found_scaling(model, slots, source, config, columns)
+      found = _classified(
+        model, slots, _batches(model, source, config), scaling, columns,
+        source.num_examples[types.Split.VALIDATION],
+      )  # fmt: skip
+  return found, measurements.DatasetRecord(
     name=source.name,
     split=types.Split.VALIDATION.value,
-    num_examples=len(found),
+    num_examples=len(found.labels),
     transform=config.data.transform.value,
     input_scaling=scaling.value,
     skipped_examples=source.skipped_examples[types.Split.VALIDATION],
+    scaling_source='auto' if tried else config.scaling_source,
+    scaling_top1_percent=tried,
+    class_names=source.class_names,
   )
 
 
-def summarize(ranks: np.ndarray) -> measurements.AccuracyRecord:
-  """Returns the accuracy of whole ranks (N,), 0 being a correct top-1."""
-  correct = int((ranks == 0).sum())
+def summarize(
+  found: Classified,
+  class_names: tuple[str, ...] = (),
+  reference: Classified | None = None,
+) -> measurements.AccuracyRecord:
+  """Returns the accuracy of classified images.
+
+  Args:
+    found: of the model.
+    class_names: to tell each class's accuracy; () for not.
+    reference: the same images, of the model to agree with.
+  """
+  ranks = rank_of(found.probabilities, found.labels)
+  correct, among = int((ranks == 0).sum()), int((ranks < _TOP).sum())
+  interval = lambda count: tuple(
+    100 * bound for bound in statistics.wilson_interval(count, len(ranks))
+  )
+  agreement = per_class = confusion = None
+  if reference is not None and len(reference.labels) == len(ranks):
+    agreement = 100 * float((found.top1 == reference.top1).mean())
+  if class_names:
+    counts = confusion_of(found.labels, found.top1, len(class_names))
+    confusion = tuple(tuple(map(int, row)) for row in counts)
+    shares = 100 * counts.diagonal() / np.maximum(1, counts.sum(axis=1))
+    per_class = dict(zip(class_names, map(float, shares), strict=True))
   return measurements.AccuracyRecord(
     top1_percent=100 * correct / len(ranks),
-    top5_percent=100 * int((ranks < _TOP).sum()) / len(ranks),
-    top1_ci95_percent=tuple(
-      100 * bound for bound in wilson_interval(correct, len(ranks))
-    ),
+    top5_percent=100 * among / len(ranks),
+    top1_ci95_percent=interval(correct),
     num_examples=len(ranks),
+    top5_ci95_percent=interval(among),
+    calibration_error=statistics.calibration_error(
+      found.probabilities, found.labels
+    ),
+    agreement_percent=agreement,
+    batch_size=found.batch_size,
+    per_class_percent=per_class,
+    confusion=confusion,
   )
+
+
+def confusion_of(
+  labels: np.ndarray, top1: np.ndarray, num_classes: int
+) -> np.ndarray:
+  """Returns how many images of each class (rows) got which top-1 (columns)."""
+  pairs = labels * num_classes + top1
+  counts = np.bincount(pairs, minlength=num_classes**2)
+  return counts.reshape(num_classes, num_classes)
 
 
 def rank_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -87,92 +150,131 @@ def rank_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
   return ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
 
 
-def wilson_interval(
-  correct: int, total: int, z: float = 1.959964
-) -> tuple[float, float]:
-  """Returns the 95 % interval of a share (Wilson 1927), within 0..1."""
-  share = correct / total
-  center = share + z * z / (2 * total)
-  half = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-  scale = 1 + z * z / total
-  return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
-
-
-def _open(config: measurements.MeasureConfig) -> list[interface.Backend]:
-  """One backend a core, of one thread each; TensorFlow uses all by itself."""
-  runtime = load.runtime_of(config.model, config.runtime)
-  if runtime is measurements.Runtime.TENSORFLOW:
-    return [load.open_model(config.model, runtime)]
-  cores = len(os.sched_getaffinity(0))
-  return [load.open_model(config.model, runtime, 1) for _ in range(cores)]
-
-
-def _require_classes(
-  backend: interface.Backend,
+def _columns(
+  model: opened.Opened,
   source: sources.Source,
   config: measurements.MeasureConfig,
-) -> None:
-  """Raises ValueError unless outputs and classes are known to be the same."""
-  outputs = backend.outputs[0].shape[-1]
-  if outputs != len(source.class_names):
+) -> np.ndarray | None:
+  """Which outputs the classes are, in order; None where they are all.
+
+  Raises:
+    ValueError: outputs and classes are not known to be the same.
+  """
+  outputs, classes = model.about.num_outputs, len(source.class_names)
+  path = config.file.model
+  if config.class_map:
+    return _class_map(config.class_map, outputs, classes)
+  if outputs != classes:
     raise ValueError(
-      f'{config.model} has {outputs} outputs, {source.name} '
-      f'{len(source.class_names)} classes; give --dataset the images it was '
-      'made for'
+      f'{path} has {outputs} outputs, {source.name} {classes} classes; give '
+      '--dataset the images it was made for, or --class_map a file with the '
+      "index of the model's output for each class, a line a class"
     )
   if config.class_names:
     sources.require_classes(source, config.class_names)
+  return None
 
 
-def ranks(
-  backends: list[interface.Backend],
-  batches: Iterator[tuple[np.ndarray, np.ndarray]],
-  scaling: types.Normalization,
-  on_images: Callable[[int], object] = lambda count: None,
-) -> np.ndarray:
-  """Ranks all examples; every backend takes batches as it gets free.
-
-  Args:
-    backends: of the same model, one a thread.
-    batches: uint8 images (B, S, S, 3) and labels (B,).
-    scaling: what the model expects of its pixels.
-    on_images: told how many examples a batch had.
-
-  Returns:
-    Whole numbers (N,), 0 being a correct top-1; not in the examples' order.
-  """
-  lock, failed = threading.Lock(), threading.Event()
-
-  def work(backend) -> list[np.ndarray]:
-    found = []
-    while not failed.is_set():
-      with lock:
-        batch = next(batches, None)
-      if batch is None:
-        break
-      try:
-        found.append(rank_of(_scores(backend, batch[0], scaling), batch[1]))
-      except ValueError:
-        failed.set()  # The others need not go on.
-        raise
-      with lock:
-        on_images(len(batch[1]))
-    return found
-
-  with futures.ThreadPoolExecutor(len(backends)) as pool:
-    parts = [part for parts in pool.map(work, backends) for part in parts]
-  return np.concatenate(parts)
+def _class_map(path: str, outputs: int, classes: int) -> np.ndarray:
+  try:
+    columns = np.array(pathlib.Path(path).read_text().split(), np.int64)
+  except (OSError, ValueError) as error:
+    raise ValueError(
+      f'--class_map={path}: {error}; expected a whole number a line'
+    ) from error
+  if len(columns) != classes or len(set(columns.tolist())) != classes:
+    raise ValueError(
+      f'--class_map={path}: {len(set(columns.tolist()))} different numbers, '
+      f'expected {classes}, one for each class'
+    )
+  if columns.min() < 0 or columns.max() >= outputs:
+    raise ValueError(
+      f'--class_map={path}: {columns.min()} to {columns.max()}, expected 0 to '
+      f"{outputs - 1}, the model's outputs"
+    )
+  return columns
 
 
-def _scores(backend, images: np.ndarray, scaling) -> np.ndarray:
-  """Scores (B, C) of uint8 images, in the batches that the file is made for."""
-  info = backend.inputs[0]
-  encoded = interface.encode(images, info, scaling)
-  step = info.shape[0] if info.shape[0] > 0 else len(images)
-  raw = [
-    backend.predict(encoded[i : i + step]) for i in range(0, len(encoded), step)
+def _batches(model, source, config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  return pipelines.evaluation(
+    source,
+    types.Split.VALIDATION,
+    config.data.transform,
+    batch_size=CHUNK,
+    input_size=model.about.image_size,
+  ).as_numpy_iterator()
+
+
+def _found_scaling(
+  model, slots, source, config, columns
+) -> tuple[types.Normalization, dict[str, float]]:
+  """The scaling that classifies best, and the top-1 of every candidate."""
+  images, labels = pipelines.evenly_drawn(
+    source,
+    types.Split.VALIDATION,
+    config.data.transform,
+    count=_TRIED_IMAGES,
+    input_size=model.about.image_size,
+  )
+  parts = [
+    (images[start : start + CHUNK], labels[start : start + CHUNK])
+    for start in range(0, len(images), CHUNK)
   ]
-  scores = interface.decode(np.concatenate(raw), backend.outputs[0])
-  if not np.isfinite(scores).all():
-    raise ValueError('the model gives outputs that are not finite')
-  return scores
+  tried = {}
+  for scaling in types.Normalization:
+    found = _classified(model, slots, parts, scaling, columns)
+    tried[scaling.value] = 100 * float((found.top1 == found.labels).mean())
+  return types.Normalization(max(tried, key=tried.get)), tried
+
+
+def _classified(
+  model: opened.Opened,
+  slots: np.ndarray,
+  batches: Iterable[tuple[np.ndarray, np.ndarray]],
+  scaling: types.Normalization,
+  columns: np.ndarray | None,
+  total: int | None = None,
+) -> Classified:
+  """Classifies batches, with a progress bar where their total is known."""
+  progress = tqdm.tqdm(
+    total=total,
+    desc='accuracy',
+    unit='img',
+    delay=5,  # A short pass needs no bar.
+    disable=total is None,
+    mininterval=0.2 if sys.stderr.isatty() else 20,
+  )
+  parts = []
+  with progress:
+    for part in _in_turns(model, slots, batches, scaling):
+      parts.append(part)
+      progress.update(len(part[1]))
+  scores, labels, batch_sizes = zip(*parts)
+  probabilities = statistics.probabilities(np.concatenate(scores))
+  if columns is not None:
+    probabilities = probabilities[:, columns]
+    probabilities = probabilities / np.maximum(
+      1e-12, probabilities.sum(axis=1, keepdims=True)
+    )
+  return Classified(probabilities, np.concatenate(labels), batch_sizes[0])
+
+
+def _in_turns(
+  model, slots, batches, scaling
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+  """Scores, labels and batch size; a slot is filled while another is computed."""
+  collect: Callable | None = None
+  for number, (images, labels) in enumerate(batches):
+    slot = number % len(slots)
+    slots[slot, : len(images)] = images
+    model.begin_predict(slot, len(images), scaling)
+    if collect:
+      yield collect()
+    collect = lambda slot=slot, labels=labels: _with_labels(model, slot, labels)
+  if collect:
+    yield collect()
+
+
+def _with_labels(model, slot: int, labels: np.ndarray):
+  scores, batch_size = model.scores(slot, len(labels))
+  return scores, labels, batch_size

@@ -1,56 +1,195 @@
-"""Measures one model file, each part in a fresh process."""
+"""Measures model files, each part in processes of its own."""
 
 import dataclasses
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tqdm
 
 from tfcompress.core import environment, measurements, records
-from tfcompress.measurement import accuracy, latency, memory, process, size
-from tfcompress.runtimes import interface, load
+from tfcompress.data import timed
+from tfcompress.measurement import latency, opened, sandbox, size
+from tfcompress.runtimes import formats, interface, load
+
+Part = measurements.Part
+_RATE_SECONDS = 1.0
 
 
-def measure(config: measurements.MeasureConfig) -> measurements.Measurement:
-  """Measures the parts that `config` asks for; the others stay None.
+def measure(
+  configs: Sequence[measurements.MeasureConfig],
+) -> list[measurements.Measurement]:
+  """Measures the parts that configs ask for; the others stay None.
+
+  Latency is measured in turns, so that all models see the same machine; ratios
+  and agreement are to the first.
+
+  Args:
+    configs: of the models. Latency takes runs, seconds, processes and threads
+      from the first.
+
+  Returns:
+    A measurement a config. Where its `failure` says why, the model failed, and
+    what comes after is not measured.
 
   Raises:
-    ValueError: no model there, or one that cannot be opened or run.
+    ValueError: no model there, or data that cannot be read.
   """
-  load.runtime_of(config.model, config.runtime)
-  fresh = process.in_fresh_process
-  model, runtime = fresh(_describe, config)
-  record = measurements.Measurement(
-    model=model,
-    dataset=None,
-    runtime=runtime,
-    size=None,
-    latency_ms=None,
-    throughput_per_s=None,
-    memory_mib=None,
-    accuracy=None,
-    score=None,
-    environment=environment.describe(runtime.device),
-  )
-  found = {}
-  if measurements.Part.SIZE in config.parts:
-    found['size'] = fresh(size.measure, config.model)
-  if measurements.Part.LATENCY in config.parts:
-    found['latency_ms'] = fresh(latency.measure, config)
-    found['throughput_per_s'] = 1000 / found['latency_ms'].mean
-  if measurements.Part.MEMORY in config.parts:
-    found['memory_mib'] = fresh(memory.measure, config)
-  if measurements.Part.ACCURACY in config.parts:
-    found['accuracy'], found['dataset'] = fresh(accuracy.measure, config)
-  return dataclasses.replace(record, **found)
+  found = [_Found(config) for config in configs]
+  for one in found:
+    one.attempt(one.describe)
+  _measure_latency(found)
+  for one in found:
+    one.attempt(one.measure_rates)
+    one.attempt(one.profile)
+  reference = None
+  for one in found:
+    one.attempt(one.measure_accuracy, reference)
+    reference = reference or one.classified
+  return [one.record for one in found]
 
 
-def _describe(
-  config: measurements.MeasureConfig,
-) -> tuple[measurements.ModelRecord, measurements.RuntimeRecord]:
-  """Opens the model and says what it is."""
-  backend = load.open_model(config.model, config.runtime, config.num_threads)
-  interface.image_size(backend, config.model)
-  return measurements.ModelRecord(
-    path=config.model,
-    sha256=records.sha256(interface.file_of(config.model)),
-    format=load.format_of(config.model),
-    inputs=backend.inputs,
-    outputs=backend.outputs,
-  ), backend.info()
+class _Found:
+  """What is known of one model by now."""
+
+  def __init__(self, config: measurements.MeasureConfig):
+    path = config.file.model
+    self.config = config
+    self.runtime = load.runtime_of(path, config.file.runtime)
+    self.classified = None
+    level = sandbox.level_of(config.limits.isolation)
+    file = interface.file_of(path)
+    self.record = measurements.Measurement(
+      model=measurements.ModelRecord(
+        path, records.sha256(file), formats.format_of(path).value, (), ()
+      ),
+      dataset=None,
+      runtime=None,
+      size=None,
+      latency_ms=None,
+      throughput_per_s=None,
+      memory_mib=None,
+      accuracy=None,
+      score=None,
+      environment=environment.describe(),
+      isolation=sandbox.record(level),
+    )
+
+  def attempt(self, part: Callable[..., None], *arguments) -> None:
+    """Measures a part, unless the model has failed; its failure is recorded."""
+    if not self.record.failure:
+      try:
+        part(*arguments)
+      except opened.ModelError as error:
+        self.add(failure=str(error))
+
+  def add(self, **fields) -> None:
+    self.record = dataclasses.replace(self.record, **fields)
+
+  def describe(self) -> None:
+    """Opens the model: what it is, its size, and the memory it takes."""
+    parts = self.config.parts
+    if Part.SIZE in parts:
+      self.add(size=size.measure(self.config.file.model))
+    with opened.Opened(self.config.file, self.config.limits) as model:
+      about = model.about
+      self.add(
+        model=dataclasses.replace(
+          self.record.model, inputs=about.inputs, outputs=about.outputs
+        ),
+        runtime=about.runtime,
+        environment=environment.describe(about.runtime.device),
+      )
+      if Part.MEMORY in parts:
+        self.add(
+          memory_mib=measurements.MemoryRecord(about.peak_mib, about.grown_mib)
+        )
+      if Part.SIZE in parts:
+        counted = model.parameters()
+        self.add(
+          size=dataclasses.replace(
+            self.record.size,
+            parameters=counted.total,
+            nonzero_parameters=counted.nonzero,
+          )
+        )
+
+  def measure_rates(self) -> None:
+    """Images a second, by batch size."""
+    if not self.config.batch_sizes:
+      return
+    cores = len(os.sched_getaffinity(0))
+    file = dataclasses.replace(self.config.file, num_threads=cores)
+    rates = []
+    for batch_size in self.config.batch_sizes:
+      with opened.Opened(file, self.config.limits) as model:
+        latency.prepare(model, self.config, self.images)
+        rate = model.throughput(batch_size, _RATE_SECONDS)
+        rates.append(measurements.ThroughputRecord(batch_size, rate))
+    self.add(throughput=tuple(rates))
+
+  def profile(self) -> None:
+    """Where the time of a `.tflite` goes."""
+    if self.config.profile:
+      with opened.Opened(self.config.file, self.config.limits) as model:
+        self.add(profile=model.profile())
+
+  def measure_accuracy(self, reference) -> None:
+    """Classifies the images, and compares with what the reference said."""
+    if Part.ACCURACY not in self.config.parts:
+      return
+    from tfcompress.measurement import accuracy
+
+    self.classified, dataset = accuracy.measure(self.config, self.runtime)
+    names = dataset.class_names if self.config.per_class else ()
+    record = accuracy.summarize(self.classified, names, reference)
+    self.add(dataset=dataset, accuracy=record)
+
+  def images(self, image_size: int) -> np.ndarray:
+    """What is timed: uint8 (NUM_IMAGES, S, S, 3)."""
+    return _images(self.config.data, image_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _images(data, image_size: int) -> np.ndarray:
+  return timed.images(data, image_size, latency.NUM_IMAGES)
+
+
+def _measure_latency(found: Sequence[_Found]) -> None:
+  """Times all models that want it, in turns."""
+  wanted = [
+    one
+    for one in found
+    if Part.LATENCY in one.config.parts and not one.record.failure
+  ]
+  if not wanted:
+    return
+  with tqdm.tqdm(
+    total=wanted[0].config.processes,
+    desc='latency',
+    unit='process',
+    delay=5,
+    mininterval=0.2 if sys.stderr.isatty() else 20,
+  ) as progress:
+    timings, machine = latency.measure(
+      [one.config for one in wanted],
+      wanted[0].images,
+      progress.update,
+    )
+  for one, timing in zip(wanted, timings):
+    one.add(machine=machine)
+    if timing.failure:
+      one.add(failure=timing.failure)
+      continue
+    data = one.config.data.dataset
+    record = latency.summarize(timing, f'{data}, {latency.NUM_IMAGES} images')
+    one.add(
+      latency_ms=record,
+      throughput_per_s=1000 / record.mean,
+      warnings=tuple(timing.warnings),
+    )
+    if timing is not timings[0] and not timings[0].failure:
+      path = wanted[0].config.file.model
+      one.add(ratio=latency.ratio(timings[0], timing, path))

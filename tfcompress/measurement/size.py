@@ -6,13 +6,20 @@ import pathlib
 import numpy as np
 
 from tfcompress.core import measurements
-from tfcompress.runtimes import interface, load
+from tfcompress.runtimes import formats, interface
 
 MIB = 2**20
 
 
-def measure(path: str) -> measurements.SizeRecord:
-  """Weighs a model file, or all files of a folder."""
+def measure(
+  path: str, parameters: tuple[int | None, int | None] = (None, None)
+) -> measurements.SizeRecord:
+  """Weighs a model file, or all files of a folder.
+
+  Args:
+    path: the file or folder.
+    parameters: in it, and those of them that are not zero.
+  """
   file = interface.file_of(path)
   files = (
     [file]
@@ -20,33 +27,40 @@ def measure(path: str) -> measurements.SizeRecord:
     else sorted(child for child in file.rglob('*') if child.is_file())
   )
   size_bytes = sum(child.stat().st_size for child in files)
-  parameters, nonzero = _parameters(path, file)
+  total, nonzero = parameters
   return measurements.SizeRecord(
     bytes=size_bytes,
     mib=size_bytes / MIB,
     gzip_bytes=sum(_gzip_bytes(child) for child in files),
-    parameters=parameters,
+    parameters=total,
     nonzero_parameters=nonzero,
   )
 
 
-def _gzip_bytes(file: pathlib.Path) -> int:
-  return len(gzip.compress(file.read_bytes(), compresslevel=6, mtime=0))
+def parameters(
+  file: measurements.OpenConfig,
+) -> tuple[int | None, int | None]:
+  """Returns parameters and nonzero ones; None for formats not counted.
 
-
-def _parameters(path: str, file: pathlib.Path) -> tuple[int | None, int | None]:
-  """Parameters and nonzero ones; None for formats that are not counted."""
-  model_format = load.format_of(path)
-  if model_format == 'tflite':
+  It parses the file, which is a stranger's: not in a process that matters.
+  """
+  path = str(interface.file_of(file.model))
+  kind = formats.format_of(file.model)
+  if kind is formats.Format.TFLITE:
     from tfcompress.runtimes import tflite_file
 
-    return tflite_file.constants(str(file))
-  if model_format in ('keras', 'h5'):
-    from tfcompress.core import keras_files
+    return tflite_file.constants(path)
+  if kind in (formats.Format.KERAS, formats.Format.H5):
+    from tfcompress.core import custom, keras_files
 
-    weights = keras_files.load(str(file)).get_weights()
+    objects = custom.register(file.custom_objects)
+    weights = keras_files.load(path, objects).get_weights()
     return (
       sum(weight.size for weight in weights),
       sum(int(np.count_nonzero(weight)) for weight in weights),
     )
   return None, None
+
+
+def _gzip_bytes(file: pathlib.Path) -> int:
+  return len(gzip.compress(file.read_bytes(), compresslevel=6, mtime=0))

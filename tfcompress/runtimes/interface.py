@@ -12,7 +12,6 @@ import numpy as np
 
 from tfcompress.core import measurements, records, types
 
-
 DYNAMIC_SIZE = 224  # of a model that takes images of any size
 
 

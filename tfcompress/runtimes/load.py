@@ -1,11 +1,13 @@
 """Opens a model file in a runtime; each runtime is imported when needed."""
 
 import importlib
+import importlib.util
 
 from tfcompress.core import measurements, records
 from tfcompress.runtimes import formats, interface
 
 Runtime, Format = measurements.Runtime, formats.Format
+_MODULE = 'tfcompress.runtimes.{}'
 
 # The first is taken where none is asked for.
 RUNTIMES = {
@@ -31,6 +33,19 @@ _BACKENDS = {
 }
 
 
+# Those that compute on one or the other; the rest has no choice.
+DEVICES = {
+  Runtime.LITERT_GPU: (measurements.Device.GPU,),
+  Runtime.TENSORFLOW: tuple(measurements.Device),
+  Runtime.TORCH: tuple(measurements.Device),
+}
+
+
+def runtimes_of(path: str) -> tuple[Runtime, ...]:
+  """Returns the runtimes that open the format of `path`; the usual one first."""
+  return RUNTIMES[formats.format_of(path)]
+
+
 def runtime_of(path: str, wanted: Runtime | None) -> Runtime:
   """Returns the runtime to open `path` in.
 
@@ -38,7 +53,7 @@ def runtime_of(path: str, wanted: Runtime | None) -> Runtime:
     ValueError: the wanted runtime does not open this format, or its package is
       not installed.
   """
-  fitting = RUNTIMES[formats.format_of(path)]
+  fitting = runtimes_of(path)
   runtime = wanted or fitting[0]
   if runtime is not Runtime.NULL and runtime not in fitting:
     raise ValueError(
@@ -58,7 +73,7 @@ def missing_package(runtime: Runtime) -> str:
     return ''
   return (
     f'needs the package {package}, which is not installed; install '
-    f'tfcompress[{extra}]'
+    f"'tfcompress[{extra}]'"
   )
 
 
@@ -77,10 +92,17 @@ def open_file(config: measurements.OpenConfig) -> interface.Backend:
   Raises:
     ValueError: no model there, or one that the runtime cannot run.
   """
-  runtime = runtime_of(config.model, config.runtime)
+  runtime = import_runtime(config)
   module, name, _, _ = _BACKENDS[runtime]
-  module = importlib.import_module(f'tfcompress.runtimes.{module}')
-  return getattr(module, name)(str(interface.file_of(config.model)), config)
+  backend = getattr(importlib.import_module(_MODULE.format(module)), name)
+  return backend(str(interface.file_of(config.model)), config)
+
+
+def import_runtime(config: measurements.OpenConfig) -> Runtime:
+  """Imports what opens a file and returns which runtime that is."""
+  runtime = runtime_of(config.model, config.runtime)
+  importlib.import_module(_MODULE.format(_BACKENDS[runtime][0]))
+  return runtime
 
 
 def metadata_of(path: str) -> dict:

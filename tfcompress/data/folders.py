@@ -1,0 +1,73 @@
+"""Image folders: DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from tfcompress.core import types
+
+_PREFIX = 'folder:'
+_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+def is_folder(spec: types.DataSpec) -> bool:
+  """Whether a dataset is an image folder."""
+  return spec.dataset.startswith(_PREFIX)
+
+
+def root_of(spec: types.DataSpec) -> pathlib.Path:
+  """Returns the folder of a dataset.
+
+  Raises:
+    ValueError: there is none.
+  """
+  root = pathlib.Path(spec.dataset.removeprefix(_PREFIX)).expanduser()
+  if not root.is_dir():
+    raise ValueError(f'{spec.dataset}: no such folder {root}')
+  return root
+
+
+def class_names(root: pathlib.Path) -> tuple[str, ...]:
+  """The class folders, which must be the same in both splits."""
+  found = {}
+  for split in types.Split:
+    folder = root / split.value
+    if not folder.is_dir():
+      raise ValueError(
+        f'{root}: no folder {split.value}/ in it; '
+        'expected DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}'
+      )
+    found[split] = {child.name for child in folder.iterdir() if child.is_dir()}
+  train, validation = found[types.Split.TRAIN], found[types.Split.VALIDATION]
+  for name in sorted(train ^ validation):
+    where = 'train' if name in train else 'validation'
+    raise ValueError(
+      f'{root}: class folder {name} is in {where}/ only; '
+      'both splits must have the same class folders'
+    )
+  if len(train) < 2:
+    raise ValueError(
+      f'{root}: {len(train)} class folders in train/, expected at least 2'
+    )
+  return tuple(sorted(train))
+
+
+def files(
+  root: pathlib.Path, split: types.Split, names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Paths and labels of a split, sorted by class and name."""
+  paths, labels = [], []
+  for label, name in enumerate(names):
+    folder = root / split.value / name
+    with os.scandir(folder) as entries:
+      found = sorted(
+        entry.path
+        for entry in entries
+        if entry.name.lower().endswith(_SUFFIXES) and not entry.is_dir()
+      )
+    if not found:
+      raise ValueError(f'{folder}: no .jpg, .jpeg or .png image in it')
+    paths += found
+    labels += [label] * len(found)
+  return np.array(paths), np.array(labels, np.int64)

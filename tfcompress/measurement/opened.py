@@ -1,0 +1,356 @@
+"""A model file, opened in a process of its own that may crash, hang or lie."""
+
+import dataclasses
+import fcntl
+import json
+import math
+import mmap
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfcompress.core import measurements, processes, records, types
+from tfcompress.measurement import replies, sandbox
+from tfcompress.runtimes import interface
+
+_WORKER = 'tfcompress.measurement.worker'
+_LONGEST_ANSWER = 2**26
+_LOOK_SECONDS = 0.2
+_SIGNALLED = 128  # and the signal's number: how bubblewrap reports one
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+_FORGED_SHARE, _FORGED_SECONDS = 0.25, 0.05
+
+
+class ModelError(ValueError):
+  """A model that cannot be opened or run, or does what it may not."""
+
+
+class Opened:
+  """An opened model. A context manager: at its end the process is gone.
+
+  Every method raises ModelError, with one sentence that names the file, where
+  the model cannot do it, its process crashes, or uses more than its limits.
+
+  Attributes:
+    about: what the process says of the model.
+    level: of isolation.
+    cpu_seconds: that the process has used for timed runs and before.
+  """
+
+  def __init__(
+    self,
+    file: measurements.OpenConfig,
+    limits: measurements.Limits,
+    *,
+    cores: tuple[int, ...] = (),
+    copies: int = 1,
+  ):
+    """Opens a model.
+
+    Args:
+      file: how.
+      limits: on its process.
+      cores: to pin it to; () for none.
+      copies: of the model in the process, for images at the same time.
+    """
+    self._file, self._limits = file, limits
+    self.level = sandbox.level_of(limits.isolation)
+    self.cpu_seconds = 0.0
+    self._exceeded, self._buffer = '', b''
+    self._claimed = self._waited = 0.0
+    self._start()
+    try:
+      contained = self.level is not measurements.Isolation.NONE
+      self.about = self._ask(
+        replies.Opened,
+        'open',
+        file=records.to_json(_absolute(file)),
+        copies=copies,
+        cores=list(cores),
+        file_mib=limits.file_limit if contained else None,
+      )
+    except BaseException:
+      self.close()
+      raise
+
+  def __enter__(self) -> 'Opened':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Ends the process, whatever it does."""
+    self._done.set()
+    self._kill()
+    self._process.wait()
+    self._watcher.join()
+    self._channel.close()
+    self._log.close()
+    os.close(self._memory)
+
+  def share(self, count: int) -> np.ndarray:
+    """Returns slots for images, uint8 (slots, count, S, S, 3), to be filled."""
+    size, outputs = self.about.image_size, self.about.num_outputs
+    images, scores = (count, size, size, 3), (count, outputs)
+    pixels = replies.NUM_SLOTS * math.prod(images)
+    pixels += -pixels % 4
+    total = pixels + 4 * replies.NUM_SLOTS * math.prod(scores)
+    os.ftruncate(self._memory, total)
+    # Or the other process could cut it short under our hands.
+    fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+    mapped = mmap.mmap(self._memory, total)
+    shape = (replies.NUM_SLOTS, *images)
+    slots = np.frombuffer(mapped, np.uint8, math.prod(shape)).reshape(shape)
+    shape = (replies.NUM_SLOTS, *scores)
+    self._scores = np.frombuffer(
+      mapped, np.float32, math.prod(shape), offset=pixels
+    ).reshape(shape)
+    self._ask(
+      None,
+      'share',
+      slots=replies.NUM_SLOTS,
+      images=list(images),
+      scores=list(scores),
+    )
+    return slots
+
+  def begin_predict(
+    self, slot: int, count: int, scaling: types.Normalization
+  ) -> None:
+    """Has the first `count` images of a slot classified; `scores` waits."""
+    self._send('predict', slot=slot, count=count, scaling=scaling.value)
+
+  def scores(self, slot: int, count: int) -> tuple[np.ndarray, int]:
+    """Returns float32 scores (count, C) and how many images went in at once."""
+    batch_size = self._receive(replies.Predicted).batch_size
+    scores = self._scores[slot, :count].copy()
+    if not np.isfinite(scores).all():
+      raise ModelError(
+        f'{self._file.model}: the model gives outputs that are not finite'
+      )
+    return scores, batch_size
+
+  def prepare(self, count: int, scaling: types.Normalization) -> None:
+    """Takes the first images of the first slot as what is timed."""
+    self._ask(None, 'prepare', count=count, scaling=scaling.value)
+
+  def warm(self, runs: int | None) -> replies.Warmed:
+    """Runs untimed inferences: so many, or until the times are steady."""
+    return self._ask(replies.Warmed, 'warm', runs=runs)
+
+  def time(self, runs: int, fresh: bool = True) -> list[float]:
+    """Returns the milliseconds of single inferences, on this or new images."""
+    start = time.perf_counter()
+    timed = self._ask(replies.Timed, 'time', runs=runs, fresh=fresh)
+    self._waited += time.perf_counter() - start
+    self._claimed += sum(timed.ms) / 1e3
+    if len(timed.ms) != runs or min(timed.ms) <= 0:
+      raise self._nonsense(f'{len(timed.ms)} times for {runs} runs')
+    self.cpu_seconds = timed.cpu_seconds
+    return list(timed.ms)
+
+  def require_honest_times(self) -> None:
+    """Raises ModelError if all the times together miss what our clock saw."""
+    missing = self._waited - self._claimed
+    if not 0 <= missing <= _FORGED_SECONDS + _FORGED_SHARE * self._waited:
+      raise self._nonsense(
+        f'times of {self._claimed:.3f} s together, where {self._waited:.3f} s '
+        'passed'
+      )
+
+  def throughput(self, batch_size: int, seconds: float) -> float:
+    """Returns images a second in batches of one size."""
+    rate = self._ask(
+      replies.Rate, 'throughput', batch_size=batch_size, seconds=seconds
+    )
+    return rate.images / rate.seconds
+
+  def parameters(self) -> replies.Parameters:
+    return self._ask(replies.Parameters, 'parameters')
+
+  def profile(self) -> measurements.ProfileRecord:
+    return self._ask(measurements.ProfileRecord, 'profile')
+
+  def _start(self) -> None:
+    self._channel, theirs = socket.socketpair()
+    self._memory = os.memfd_create('images', os.MFD_ALLOW_SEALING)
+    self._log = os.fdopen(os.memfd_create('log'), 'w+b')
+    file = _absolute(self._file)
+    with theirs:
+      self._process = subprocess.Popen(
+        [
+          *sandbox.command(self.level, file, self._limits, _WORKER),
+          *map(str, (theirs.fileno(), self._memory)),
+        ],
+        env=sandbox.environment(self.level, file),
+        pass_fds=(theirs.fileno(), self._memory),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=self._log,
+        start_new_session=True,
+      )
+    self._done = threading.Event()
+    self._watcher = threading.Thread(target=self._watch, daemon=True)
+    self._watcher.start()
+
+  def _watch(self) -> None:
+    """Kills the process when it uses more than its limits."""
+    if self.level is measurements.Isolation.NONE:
+      return
+    limits = self._limits
+    while not self._done.wait(_LOOK_SECONDS):
+      tree = _family(self._process.pid)
+      used = sum(_resident_mib(process) for process in tree)
+      if used > limits.memory_limit:
+        self._exceeded = (
+          f'took {used:.0f} MiB of memory, limit {limits.memory_limit} '
+          '(--memory_limit)'
+        )
+      elif len(tree) > limits.process_limit:
+        self._exceeded = (
+          f'started {len(tree)} processes, limit {limits.process_limit} '
+          '(--process_limit)'
+        )
+      if self._exceeded:
+        self._kill()
+        return
+
+  def _kill(self) -> None:
+    if self._process.poll() is None:
+      os.killpg(self._process.pid, signal.SIGKILL)
+
+  def _ask(self, kind: type | None, do: str, **arguments):
+    self._send(do, **arguments)
+    return self._receive(kind)
+
+  def _send(self, do: str, **arguments) -> None:
+    request = json.dumps({'do': do, **arguments}).encode() + b'\n'
+    try:
+      self._channel.sendall(request)
+    except (BrokenPipeError, ConnectionResetError):
+      raise self._ended() from None
+
+  def _receive(self, kind: type | None):
+    """The answer to the last request, as a dataclass; None takes any."""
+    line = self._line()
+    try:
+      answer = json.loads(line, parse_constant=_refuse_constant)
+      refused = answer.get('error')
+      done = None
+      if refused is None and kind:
+        done = records.from_json(kind, answer['done'])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+      raise self._nonsense(f'nonsense ({error})') from error
+    if refused is not None:
+      raise ModelError(self._renamed(str(refused)))
+    return done
+
+  def _line(self) -> bytes:
+    deadline = time.monotonic() + self._limits.time_limit
+    while b'\n' not in self._buffer:
+      ready, _, _ = select.select(
+        [self._channel], [], [], max(0.0, deadline - time.monotonic())
+      )
+      if not ready:
+        self._kill()
+        raise ModelError(
+          f'{self._file.model}: no answer within {self._limits.time_limit:g} s '
+          '(--time_limit): the model hangs, or is too slow for this machine'
+        )
+      try:
+        received = self._channel.recv(2**20)
+      except ConnectionResetError:
+        received = b''
+      self._buffer += received
+      if not received:
+        raise self._ended()
+      if len(self._buffer) > _LONGEST_ANSWER:
+        raise self._nonsense('an answer without end')
+    line, _, self._buffer = self._buffer.partition(b'\n')
+    return line
+
+  def _ended(self) -> ModelError:
+    """What to raise where the process is gone."""
+    try:
+      code = self._process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+      self._kill()
+      code = self._process.wait()
+    path = self._file.model
+    if self._exceeded:
+      return ModelError(f'{path}: the model {self._exceeded}')
+    number = -code if code < 0 else code - _SIGNALLED
+    if number > 0:
+      crash = (
+        'the process that opened it crashed; the file is damaged, or too large '
+        'for this machine'
+      )
+      return ModelError(f'{path}: {processes.ended_by(number, crash)}')
+    return ModelError(
+      f'{path}: the process that opened it ended by itself, exit code {code}'
+      f'{self._last_words()}'
+    )
+
+  def _last_words(self) -> str:
+    """The last line that the process wrote to stderr, with a colon."""
+    self._log.seek(0)
+    lines = self._log.read()[-4096:].decode(errors='replace').split('\n')
+    words = [line.strip() for line in lines if line.strip()]
+    return f': {self._renamed(words[-1])}' if words else ''
+
+  def _nonsense(self, what: str) -> ModelError:
+    return ModelError(
+      f'{self._file.model}: the process that opened it answered {what}; the '
+      'figures cannot be trusted'
+    )
+
+  def _renamed(self, message: str) -> str:
+    """A message with the path as the user gave it, and at its beginning."""
+    given, absolute = self._file.model, _absolute(self._file).model
+    message = message.replace(absolute, given)
+    return message if given in message else f'{given}: {message}'
+
+
+def _absolute(file: measurements.OpenConfig) -> measurements.OpenConfig:
+  """What the process opens: the file itself, by paths that hold anywhere."""
+  absolute = lambda path: os.path.abspath(path) if path else ''
+  custom = file.custom_objects
+  return dataclasses.replace(
+    file,
+    model=absolute(str(interface.file_of(file.model))),
+    loader=absolute(file.loader),
+    custom_objects=absolute(custom) if custom.endswith('.py') else custom,
+  )
+
+
+def _refuse_constant(name: str) -> None:
+  raise ValueError(f'{name} is no number')
+
+
+def _family(pid: int) -> Sequence[int]:
+  """A process and all that it started."""
+  found = [pid]
+  for one in found:  # Grows on the way.
+    try:
+      for task in pathlib.Path(f'/proc/{one}/task').iterdir():
+        found += map(int, (task / 'children').read_text().split())
+    except OSError:  # It has ended meanwhile.
+      continue
+  return found
+
+
+def _resident_mib(pid: int) -> float:
+  try:
+    pages = int(pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1])
+  except (OSError, IndexError):
+    return 0.0
+  return pages * mmap.PAGESIZE / 2**20

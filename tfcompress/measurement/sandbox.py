@@ -1,0 +1,182 @@
+"""How a process that opens a stranger's file is kept from the machine."""
+
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import tfcompress
+from tfcompress.core import errors, measurements
+
+Isolation = measurements.Isolation
+
+_BUBBLEWRAP = 'bwrap'
+_SCRATCH = '/tmp'
+_MIB = 2**20
+# What programs need of a system; where one is a link, it stays one.
+_SYSTEM = ('/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64')
+_SETTINGS = ('/etc/ld.so.cache', '/etc/ld.so.conf', '/etc/alternatives')
+_UNSHARED = ('--unshare-all', '--die-with-parent', '--new-session')
+_PASSED_ON = ('PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS')
+_CONTAINED = {
+  Isolation.BUBBLEWRAP: (
+    'network', 'files of others', 'labels', 'environment variables', 'memory',
+    'time', 'number of processes', 'file size',
+  ),
+  Isolation.PROCESS: (
+    'environment variables', 'memory', 'time', 'number of processes',
+    'file size',
+  ),
+  Isolation.NONE: ('time',),
+}  # fmt: skip
+
+
+def level_of(wanted: Isolation | None) -> Isolation:
+  """Returns the isolation to use: bubblewrap if nothing else is wanted.
+
+  Raises:
+    ValueError: bubblewrap is wanted and does not work here.
+  """
+  if wanted in (Isolation.PROCESS, Isolation.NONE):
+    return wanted
+  obstacle = _obstacle()
+  if not obstacle:
+    return Isolation.BUBBLEWRAP
+  if wanted is None:
+    return Isolation.PROCESS
+  raise ValueError(
+    f'--isolation=bubblewrap: {obstacle}; install the package bubblewrap and '
+    'allow user namespaces, or use --isolation=process'
+  )
+
+
+def record(level: Isolation) -> measurements.IsolationRecord:
+  """Returns what a level keeps a model from, and what it does not."""
+  contained = _CONTAINED[level]
+  everything = _CONTAINED[Isolation.BUBBLEWRAP]
+  left = tuple(name for name in everything if name not in contained)
+  return measurements.IsolationRecord(level.value, contained, left)
+
+
+def command(
+  level: Isolation,
+  file: measurements.OpenConfig,
+  limits: measurements.Limits,
+  module: str,
+) -> list[str]:
+  """Returns the command that runs a module of ours on a level.
+
+  Args:
+    level: of isolation.
+    file: what it is to open, by absolute paths.
+    limits: on the files that it writes.
+    module: to be run with -m; its arguments come behind.
+  """
+  python = [sys.executable, '-m', module]
+  if level is not Isolation.BUBBLEWRAP:
+    return python
+  arguments = [_BUBBLEWRAP, *_UNSHARED, '--proc', '/proc', '--dev', '/dev']
+  size = str(limits.file_limit * _MIB)
+  arguments += ['--size', size, '--tmpfs', _SCRATCH, '--chdir', _SCRATCH]
+  for path in _SYSTEM:
+    if os.path.islink(path):
+      arguments += ['--symlink', os.readlink(path), path]
+    elif os.path.exists(path):
+      arguments += ['--ro-bind', path, path]
+  for path in _SETTINGS:
+    arguments += ['--ro-bind-try', path, path]
+  for path in dict.fromkeys((*_python_paths(), *_paths_of(file))):
+    arguments += ['--ro-bind', os.path.realpath(path), path]
+  for path in _device_paths(file):
+    arguments += ['--dev-bind-try', path, path]
+  return [*arguments, *python]
+
+
+def environment(
+  level: Isolation, file: measurements.OpenConfig
+) -> dict[str, str]:
+  """Returns the variables of a process on a level; secrets stay outside."""
+  package = pathlib.Path(tfcompress.__file__).parents[1]
+  own = {
+    'PYTHONPATH': os.pathsep.join([str(package), *_roots_of_modules(file)]),
+    'PYTHONDONTWRITEBYTECODE': '1',
+    'TF_CPP_MIN_LOG_LEVEL': '2',
+  }
+  if level is Isolation.NONE:
+    return os.environ | own
+  passed_on = {
+    name: os.environ[name] for name in _PASSED_ON if name in os.environ
+  }
+  home = _SCRATCH if level is Isolation.BUBBLEWRAP else '/nonexistent'
+  return {**passed_on, 'HOME': home, **_gpu_variables(file), **own}
+
+
+@functools.cache
+def _obstacle() -> str:
+  """Why bubblewrap cannot be used, or ''."""
+  if not shutil.which(_BUBBLEWRAP):
+    return 'no program bwrap'
+  tried = subprocess.run(
+    [_BUBBLEWRAP, *_UNSHARED, '--ro-bind', '/', '/', 'true'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if not tried.returncode:
+    return ''
+  return f'bwrap does not work here ({errors.first_line(tried.stderr)})'
+
+
+def _python_paths() -> Iterator[str]:
+  """Folders of the interpreter, its packages and ours."""
+  for path in (
+    sys.prefix,
+    sys.base_prefix,
+    os.path.dirname(tfcompress.__file__),
+  ):
+    if not path.startswith('/usr/'):
+      yield path
+
+
+def _paths_of(file: measurements.OpenConfig) -> Iterator[str]:
+  """What opening a file reads: itself and the user's code that goes with it."""
+  yield file.model
+  if file.loader:
+    yield file.loader
+  if file.custom_objects.endswith('.py'):
+    yield file.custom_objects
+  elif file.custom_objects:
+    name = file.custom_objects.partition('.')[0]
+    here = os.path.join(os.getcwd(), name)
+    yield from (path for path in (here, f'{here}.py') if os.path.exists(path))
+
+
+def _roots_of_modules(file: measurements.OpenConfig) -> list[str]:
+  """Where a module of custom objects may lie: in the current directory."""
+  is_module = file.custom_objects and not file.custom_objects.endswith('.py')
+  return [os.getcwd()] if is_module else []
+
+
+def _uses_gpu(file: measurements.OpenConfig) -> bool:
+  return file.device is measurements.Device.GPU or (
+    file.runtime is measurements.Runtime.LITERT_GPU
+  )
+
+
+def _device_paths(file: measurements.OpenConfig) -> tuple[str, ...]:
+  if not _uses_gpu(file):
+    return ()
+  from tfcompress.core import gpus
+
+  return gpus.device_paths()
+
+
+def _gpu_variables(file: measurements.OpenConfig) -> dict[str, str]:
+  if not _uses_gpu(file):
+    return {}
+  from tfcompress.core import gpus
+
+  return gpus.variables()
