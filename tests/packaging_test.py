@@ -39,6 +39,12 @@ def test_the_wheel_has_every_module(wheel):
   assert packed == {str(path.relative_to(ROOT)) for path in layers_test.MODULES}
 
 
+def test_the_wheel_has_the_templates(wheel):
+  folder = ROOT / 'tfcompress' / 'reports' / 'templates'
+  files = {str(path.relative_to(ROOT)) for path in folder.iterdir()}
+  assert files and files <= set(wheel.namelist())
+
+
 def test_the_wheel_has_a_script_for_every_command(wheel):
   (name,) = [n for n in wheel.namelist() if n.endswith('entry_points.txt')]
   parser = configparser.ConfigParser()

@@ -249,7 +249,7 @@ def require_measurable(result: Result) -> None:
   """The evaluator opens it, and says of it what the export said."""
   found, _ = accuracy.measure(
     measurements.MeasureConfig(
-      str(result.export),
+      measurements.OpenConfig(str(result.export)),
       data=result.manifest.data,
       input_scaling=types.Normalization.RAW,
       class_names=result.manifest.class_names,
@@ -257,7 +257,9 @@ def require_measurable(result: Result) -> None:
   )
   said = json.loads((result.export / 'metadata.json').read_text())
   parity = said['tfcompress']['parity']
-  assert parity['examples'] == found.num_examples == 12
-  assert found.top1_percent == pytest.approx(parity['file_top1_percent'])
+  assert parity['examples'] == len(found.labels) == 12
+  top1 = 100 * (found.top1 == found.labels).mean()
+  assert top1 == pytest.approx(parity['file_top1_percent'])
   nonzero = sum(np.count_nonzero(w.values) for w in result.weights.values())
-  assert size.measure(str(result.export)).nonzero_parameters >= nonzero
+  file = measurements.OpenConfig(str(result.export))
+  assert size.parameters(file)[1] >= nonzero

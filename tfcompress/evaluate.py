@@ -151,6 +151,7 @@ def _config(
   path: str, data: types.DataSpec | None
 ) -> measurements.MeasureConfig:
   """How to measure a model; on its own data unless some is given."""
+  parts = _parts()
   from tfcompress.runtimes import load
 
   metadata = load.metadata_of(path)
@@ -163,7 +164,7 @@ def _config(
   return cli_flags.read(
     measurements.MeasureConfig,
     file=cli_flags.read(measurements.OpenConfig, model=path, runtime=wanted),
-    parts=_parts(),
+    parts=parts,
     data=cli_flags.data_spec(data),
     **_scaling(metadata),
     class_names=tuple(metadata.get('class_names', ())),

@@ -1,9 +1,13 @@
 """One suite over every backend, and the numbers on both sides of it."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
+from ai_edge_litert import interpreter as litert
 
+from tests.runtimes import sample_models
 from tfcompress.core import measurements, types
 from tfcompress.models import io
 from tfcompress.runtimes import interface, litert_cpu, load
@@ -28,6 +32,119 @@ def paths(baseline, exported, tmp_path_factory) -> dict[str, str]:
     'tflite': exported[types.Variant.FLOAT32] + '/model.tflite',
     'int8': exported[types.Variant.INT8],
   }
+
+
+def by_keras(lib):
+  return lambda path, image: lib.models.load_model(path, compile=False).predict(
+    image, verbose=0
+  )
+
+
+def by_signature(path: str, image: np.ndarray) -> np.ndarray:
+  signature = tf.saved_model.load(path).signatures['serving_default']
+  (name,) = signature.structured_input_signature[1]
+  (scores,) = signature(**{name: tf.constant(image)}).values()
+  return scores.numpy()
+
+
+def by_session(load_graph):
+  """TensorFlow 1: what `load_graph` puts into a graph, in a session."""
+
+  def scores(path: str, image: np.ndarray) -> np.ndarray:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+      load_graph(session, path)
+      return session.run('scores:0', {'image:0': image})
+
+  return scores
+
+
+def load_tags(session, path: str) -> None:
+  tf.compat.v1.saved_model.load(session, ['serve'], path)
+
+
+def import_graph(session, path: str) -> None:
+  with open(path, 'rb') as file:
+    graph = tf.compat.v1.GraphDef.FromString(file.read())
+  tf.import_graph_def(graph, name='')
+
+
+def by_interpreter(path: str, image: np.ndarray) -> np.ndarray:
+  interpreter = litert.Interpreter(path)
+  (given,) = interpreter.get_input_details()
+  interpreter.resize_tensor_input(given['index'], image.shape)
+  interpreter.allocate_tensors()
+  interpreter.set_tensor(given['index'], image)
+  interpreter.invoke()
+  return interpreter.get_tensor(interpreter.get_output_details()[0]['index'])
+
+
+# Every format, dtype in and out, whether a batch is free, and a few lines of
+# the format's own library.
+SAMPLES = {
+  'tf_keras.keras': ('float32', True, by_keras(tf_keras)),
+  'tf_keras.h5': ('float32', True, by_keras(tf_keras)),
+  'keras_3.keras': ('float32', True, by_keras(keras)),
+  'keras_3.h5': ('float32', True, by_keras(keras)),
+  'keras_3 export': ('float32', True, by_signature),
+  'saved_model': ('float32', True, by_signature),
+  'tf1': ('float32', True, by_session(load_tags)),
+  'pb': ('float32', True, by_session(import_graph)),
+  'float32': ('float32', True, by_interpreter),
+  'uint8': ('uint8', True, by_interpreter),
+  'int8': ('int8', True, by_interpreter),
+  'int16': ('int16', True, by_interpreter),
+  'float16': ('float16', False, by_interpreter),
+}
+COMPILED = ['tf_keras.h5', 'keras_3.keras', 'saved_model', 'tf1', 'pb']
+
+
+@pytest.fixture(scope='session')
+def samples(tmp_path_factory) -> dict[str, str]:
+  root = tmp_path_factory.mktemp('samples')
+  return (
+    sample_models.save_keras(root)
+    | sample_models.save_tf1(root)
+    | sample_models.save_tflite(root)
+  )
+
+
+def encoded_for(backend, count: int) -> np.ndarray:
+  size = sample_models.SIZE
+  images = np.random.RandomState(1).randint(0, 256, (count, size, size, 3))
+  scaling = types.Normalization.RAW
+  return interface.encode(images.astype(np.uint8), backend.inputs[0], scaling)
+
+
+@pytest.mark.parametrize('name', SAMPLES)
+def test_every_format_gives_what_its_own_library_gives(name, samples):
+  dtype, is_free, reference = SAMPLES[name]
+  backend = load.open_model(samples[name])
+  (image,), (scores,) = backend.inputs, backend.outputs
+  size, batch = sample_models.SIZE, -1 if is_free else 1
+  assert (image.shape, image.dtype) == ((batch, size, size, 3), dtype)
+  assert (scores.shape[0], scores.dtype) == (batch, dtype)
+  given = encoded_for(backend, 3 if is_free else 1)
+  got = backend.predict(given)
+  assert got.dtype == dtype
+  expected = reference(samples[name], given)
+  np.testing.assert_allclose(
+    interface.decode(got, scores), interface.decode(expected, scores), atol=1e-4
+  )
+  got[...] = 0  # It is the caller's own.
+  np.testing.assert_array_equal(backend.predict(given), expected)
+  backend.close()
+
+
+@pytest.mark.parametrize('name', COMPILED)
+def test_xla_gives_what_its_own_library_gives(name, samples):
+  config = measurements.OpenConfig(samples[name], xla=True)
+  backend = load.open_file(config)
+  for count in (1, 3):
+    given = encoded_for(backend, count)
+    np.testing.assert_allclose(
+      backend.predict(given), SAMPLES[name][-1](samples[name], given), atol=1e-4
+    )
 
 
 FORMATS = ['artifact', 'keras', 'h5', 'saved_model', 'export', 'tflite', 'int8']
@@ -127,13 +244,11 @@ def test_a_runtime_that_does_not_open_the_format(paths):
 
 
 def test_a_model_that_takes_no_image(tmp_path):
-  import tf_keras
-
   vector = tf_keras.Input((8,))
   model = tf_keras.Model(vector, tf_keras.layers.Dense(3)(vector))
   model.save(tmp_path / 'vector.keras')
   backend = load.open_model(str(tmp_path / 'vector.keras'))
-  with pytest.raises(ValueError, match='expected one RGB image'):
+  with pytest.raises(ValueError, match='expected one square RGB image'):
     interface.image_size(backend, 'vector.keras')
 
 
@@ -148,7 +263,8 @@ def test_a_file_that_fails_while_it_runs(tmp_path):
   )
   path = tmp_path / 'model.tflite'
   path.write_bytes(converter.convert())
-  backend = litert_cpu.LiteRtCpu(str(path), 1)
+  config = measurements.OpenConfig(str(path), num_threads=1)
+  backend = litert_cpu.LiteRtCpu(str(path), config)
   assert not backend.predict(np.ones((1, 2, 2, 3), np.int32)).any()
   with pytest.raises(ValueError, match='LiteRT cannot run the file .*by 0'):
     backend.predict(np.zeros((1, 2, 2, 3), np.int32))

@@ -19,9 +19,9 @@ from tfcompress.conversion import (
   tflite,
   variants,
 )
-from tfcompress.core import records, types
+from tfcompress.core import custom, records, types
 from tfcompress.data import pipelines, sources
-from tfcompress.models import custom, graph, io, rewrites
+from tfcompress.models import graph, io, rewrites
 from tfcompress.runtimes import tflite_file
 
 _ARCHITECTURE = 'architecture.json'

@@ -72,7 +72,7 @@ def explained(
     if name.rpartition('>')[2] not in objects:  # It may begin with a package.
       return ValueError(
         f'{name!r} is not of Keras; register the module that defines it with '
-        f'{FLAG} (a custom layer of Keras 3 cannot be rebuilt in tf_keras)'
+        f'{FLAG} (to train it further, one of tf_keras)'
       )
   if not custom:
     return error

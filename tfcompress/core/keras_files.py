@@ -1,17 +1,34 @@
 """Opening `.keras` and `.h5` files with the Keras that wrote them.
 
 tf_keras is Keras 2 and cannot read Keras 3's files, nor Keras 3 the `.keras`
-files of tf_keras; a file's own metadata tells which one wrote it.
+files of tf_keras; a file's own metadata tells which one wrote it. Old `.h5`
+files do not, and either may read them.
 """
 
 import json
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 from tfcompress.core import errors
 
 SUFFIXES = ('.keras', '.h5')
+_READ = (*SUFFIXES, '.hdf5')
+# What Keras and its libraries raise where a file is not as they wrote it.
+_DAMAGED = (
+  ValueError,
+  OSError,
+  KeyError,
+  TypeError,
+  AttributeError,
+  AssertionError,
+  IndexError,
+  RuntimeError,
+  EOFError,
+  zlib.error,
+  zipfile.BadZipFile,
+)
 
 
 def load(path: str, custom_objects: Mapping[str, object] | None = None):
@@ -27,7 +44,25 @@ def load(path: str, custom_objects: Mapping[str, object] | None = None):
     ValueError: no such file, or one that does not hold a whole Keras model.
   """
   file = _checked(path)
-  if _major_version(file) >= 3:
+  require_no_code(architecture(path), path)
+  version = _major_version(file)
+  if version is not None:
+    return _load(path, version, custom_objects)
+  try:
+    return _load(path, 2, custom_objects)
+  except ValueError as error:
+    try:
+      return _load(path, 3, custom_objects)
+    except ValueError as another:
+      raise ValueError(
+        f'{path}: neither tf_keras ({errors.first_line(error.__cause__)}) nor '
+        f'Keras 3 ({errors.first_line(another.__cause__)}) reads it'
+      ) from error.__cause__
+
+
+def _load(path: str, version: int, custom_objects):
+  """The model as tf_keras reads it, or from version 3 on Keras 3."""
+  if version >= 3:
     import keras
   else:
     import tf_keras as keras
@@ -37,16 +72,7 @@ def load(path: str, custom_objects: Mapping[str, object] | None = None):
     return keras.models.load_model(
       path, custom_objects=custom_objects, compile=False
     )
-  except (
-    ValueError,
-    OSError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    IndexError,
-    zipfile.BadZipFile,
-  ) as error:
+  except _DAMAGED as error:
     raise ValueError(
       f'{path}: not a whole Keras model ({errors.first_line(error)})'
     ) from error
@@ -62,7 +88,7 @@ def architecture(path: str) -> dict:
   if file.suffix == '.keras':
     config = _read_json(file, 'config.json')
   else:
-    config = json.loads(_read_attribute(file, 'model_config') or 'null')
+    config = _parsed(_read_attribute(file, 'model_config'))
   if not isinstance(config, dict):
     raise ValueError(
       f'{path}: not a whole Keras model (no model config found); expected a '
@@ -71,21 +97,53 @@ def architecture(path: str) -> dict:
   return config
 
 
+def _parsed(text: str):
+  try:
+    return json.loads(text or 'null')
+  except ValueError:
+    return None
+
+
+def require_no_code(description, path: str) -> None:
+  """Raises ValueError where a model has a Lambda, whose code its file carries.
+
+  tf_keras runs it from an `.h5`, without asking.
+
+  Args:
+    description: of `architecture`.
+    path: of the file.
+  """
+  if isinstance(description, dict):
+    if description.get('class_name') == 'Lambda':
+      config = description.get('config')
+      name = config.get('name') if isinstance(config, dict) else None
+      raise ValueError(
+        f'{path}: layer {name} is a Lambda, whose code is not run from a file; '
+        'expected layers of Keras, or of a module that --custom_objects names'
+      )
+    description = list(description.values())
+  if isinstance(description, list):
+    for part in description:
+      require_no_code(part, path)
+
+
 def _checked(path: str) -> pathlib.Path:
   file = pathlib.Path(path)
   if not file.is_file():
     raise ValueError(f'{path}: no such model file')
-  if file.suffix not in SUFFIXES:
+  if file.suffix.lower() not in _READ:
     raise ValueError(f'{path}: expected a .keras or .h5 file')
   return file
 
 
-def _major_version(file: pathlib.Path) -> int:
+def _major_version(file: pathlib.Path) -> int | None:
   """The major version of the Keras that wrote a file; old `.h5` tell none."""
   if file.suffix == '.keras':
     version = _read_json(file, 'metadata.json').get('keras_version', '')
   else:
-    version = _read_attribute(file, 'keras_version') or '2'
+    version = _read_attribute(file, 'keras_version')
+    if not version:
+      return None
   try:
     return int(str(version).split('.')[0])
   except ValueError as error:
@@ -98,7 +156,7 @@ def _read_json(file: pathlib.Path, member: str) -> dict:
   try:
     with zipfile.ZipFile(file) as archive:
       return dict(json.loads(archive.read(member)))
-  except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+  except _DAMAGED as error:
     raise ValueError(
       f'{file}: not a .keras file; it is empty, truncated or of another format'
     ) from error
@@ -111,7 +169,7 @@ def _read_attribute(file: pathlib.Path, name: str) -> str:
   try:
     with h5py.File(file, 'r') as root:
       value = root.attrs.get(name, '')
-  except OSError as error:
+  except (OSError, RuntimeError, KeyError, ValueError) as error:
     raise ValueError(
       f'{file}: not a whole Keras model ({errors.first_line(error)})'
     ) from error

@@ -215,8 +215,8 @@ class RuntimeRecord:
     device: the name of the CPU or GPU.
     num_threads: of one inference.
     fully_delegated: whether a GPU runs every operator; None of a CPU.
-    delegated_percent: operators that XNNPACK runs, of all; None where the
-      runtime does not tell.
+    delegated_percent: operators that XNNPACK, or a GPU, runs, of all; None
+      where the runtime does not tell.
     precision: of floats where it is not plain float32, such as 'fp16' or
       'tf32'.
   """

@@ -15,6 +15,7 @@ import tqdm
 from tfcompress.core import measurements, types
 from tfcompress.data import pipelines, sources
 from tfcompress.measurement import opened, statistics
+from tfcompress.runtimes import load
 
 CHUNK = 32  # images that change hands at once
 _TOP = 5
@@ -48,13 +49,9 @@ class Classified:
 
 
 def measure(
-  config: measurements.MeasureConfig, runtime: measurements.Runtime
+  config: measurements.MeasureConfig,
 ) -> tuple[Classified, measurements.DatasetRecord]:
   """Runs a model over the validation split on all cores.
-
-  Args:
-    config: the model and the images.
-    runtime: that will run it.
 
   Raises:
     ValueError: the split has other classes than the model, or what the model's
@@ -62,6 +59,7 @@ def measure(
   """
   source = sources.load(config.data)
   cores = len(os.sched_getaffinity(0))
+  runtime = load.runtime_of(config.file.model, config.file.runtime)
   copies, threads = (cores, 1) if runtime in _COPIED else (1, cores)
   file = dataclasses.replace(config.file, num_threads=threads)
   with opened.Opened(file, config.limits, copies=copies) as model:

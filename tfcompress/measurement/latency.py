@@ -14,6 +14,7 @@ from tfcompress.measurement import machine, opened, statistics
 NUM_IMAGES = 8
 _TURNS = 10  # of each model in a process
 _TURN_MS = 30.0  # at least: the first runs find the caches full of another's
+_MOST_RUNS = 2000  # of a turn, unless more are asked for
 _REPEATED_RUNS, _REMEMBERED = 20, 0.5
 
 
@@ -176,8 +177,9 @@ def _take_turns(
 
 def _runs_of_turn(config: measurements.MeasureConfig, ms: float) -> int:
   """Runs of one turn of a model that takes so many milliseconds."""
-  wanted = max(config.runs, 1e3 * config.seconds / ms)
-  return math.ceil(max(wanted / config.processes / _TURNS, _TURN_MS / ms))
+  share = config.processes * _TURNS
+  by_time = max(1e3 * config.seconds / share, _TURN_MS) / ms
+  return math.ceil(max(config.runs / share, min(by_time, _MOST_RUNS)))
 
 
 def _oddities(

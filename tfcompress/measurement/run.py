@@ -12,7 +12,7 @@ import tqdm
 from tfcompress.core import environment, measurements, records
 from tfcompress.data import timed
 from tfcompress.measurement import latency, opened, sandbox, size
-from tfcompress.runtimes import formats, interface, load
+from tfcompress.runtimes import formats, interface
 
 Part = measurements.Part
 _RATE_SECONDS = 1.0
@@ -57,7 +57,6 @@ class _Found:
   def __init__(self, config: measurements.MeasureConfig):
     path = config.file.model
     self.config = config
-    self.runtime = load.runtime_of(path, config.file.runtime)
     self.classified = None
     level = sandbox.level_of(config.limits.isolation)
     file = interface.file_of(path)
@@ -142,7 +141,7 @@ class _Found:
       return
     from tfcompress.measurement import accuracy
 
-    self.classified, dataset = accuracy.measure(self.config, self.runtime)
+    self.classified, dataset = accuracy.measure(self.config)
     names = dataset.class_names if self.config.per_class else ()
     record = accuracy.summarize(self.classified, names, reference)
     self.add(dataset=dataset, accuracy=record)

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 
 import tfcompress
-from tfcompress.core import errors, measurements
+from tfcompress.core import errors, gpus, measurements
 
 Isolation = measurements.Isolation
 
 _BUBBLEWRAP = 'bwrap'
-_SCRATCH = '/tmp'
+_SCRATCH = '/scratch'  # No folder of the machine, which would show in it.
 _MIB = 2**20
 # What programs need of a system; where one is a link, it stays one.
 _SYSTEM = ('/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64')
@@ -80,7 +80,8 @@ def command(
     return python
   arguments = [_BUBBLEWRAP, *_UNSHARED, '--proc', '/proc', '--dev', '/dev']
   size = str(limits.file_limit * _MIB)
-  arguments += ['--size', size, '--tmpfs', _SCRATCH, '--chdir', _SCRATCH]
+  for folder in (_SCRATCH, '/dev/shm'):
+    arguments += ['--size', size, '--tmpfs', folder]
   for path in _SYSTEM:
     if os.path.islink(path):
       arguments += ['--symlink', os.readlink(path), path]
@@ -90,9 +91,13 @@ def command(
     arguments += ['--ro-bind-try', path, path]
   for path in dict.fromkeys((*_python_paths(), *_paths_of(file))):
     arguments += ['--ro-bind', os.path.realpath(path), path]
-  for path in _device_paths(file):
-    arguments += ['--dev-bind-try', path, path]
-  return [*arguments, *python]
+  if _on_gpu(file):
+    for path in gpus.driver_paths():
+      arguments += ['--ro-bind-try', path, path]
+    for path in gpus.device_paths():
+      arguments += ['--dev-bind-try', path, path]
+  arguments += ['--remount-ro', '/dev', '--remount-ro', '/']
+  return [*arguments, '--chdir', _SCRATCH, *python]
 
 
 def environment(
@@ -110,8 +115,11 @@ def environment(
   passed_on = {
     name: os.environ[name] for name in _PASSED_ON if name in os.environ
   }
-  home = _SCRATCH if level is Isolation.BUBBLEWRAP else '/nonexistent'
-  return {**passed_on, 'HOME': home, **_gpu_variables(file), **own}
+  if level is Isolation.BUBBLEWRAP:
+    own |= {'HOME': _SCRATCH, 'TMPDIR': _SCRATCH}
+  if _on_gpu(file):
+    own |= gpus.variables()
+  return passed_on | own
 
 
 @functools.cache
@@ -144,8 +152,8 @@ def _python_paths() -> Iterator[str]:
 def _paths_of(file: measurements.OpenConfig) -> Iterator[str]:
   """What opening a file reads: itself and the user's code that goes with it."""
   yield file.model
-  if file.loader:
-    yield file.loader
+  if file.loader:  # and what it may import beside it
+    yield from map(str, pathlib.Path(file.loader).parent.glob('*.py'))
   if file.custom_objects.endswith('.py'):
     yield file.custom_objects
   elif file.custom_objects:
@@ -160,23 +168,7 @@ def _roots_of_modules(file: measurements.OpenConfig) -> list[str]:
   return [os.getcwd()] if is_module else []
 
 
-def _uses_gpu(file: measurements.OpenConfig) -> bool:
+def _on_gpu(file: measurements.OpenConfig) -> bool:
   return file.device is measurements.Device.GPU or (
     file.runtime is measurements.Runtime.LITERT_GPU
   )
-
-
-def _device_paths(file: measurements.OpenConfig) -> tuple[str, ...]:
-  if not _uses_gpu(file):
-    return ()
-  from tfcompress.core import gpus
-
-  return gpus.device_paths()
-
-
-def _gpu_variables(file: measurements.OpenConfig) -> dict[str, str]:
-  if not _uses_gpu(file):
-    return {}
-  from tfcompress.core import gpus
-
-  return gpus.variables()

@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 import tf_keras
 
-from tfcompress.core import keras_files, records, types
-from tfcompress.models import custom, graph
+from tfcompress.core import custom, keras_files, records, types
+from tfcompress.models import graph
 
 
 def load(artifact: str) -> tuple[tf_keras.Model, types.Manifest]:

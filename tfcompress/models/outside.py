@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import errors, keras_files, types
-from tfcompress.models import calls, custom, keras3, twins
+from tfcompress.core import custom, errors, keras_files, types
+from tfcompress.models import calls, keras3, twins
 
 layers = tf_keras.layers
 
@@ -58,7 +58,7 @@ def load(
 def _open(path: str, objects: Mapping[str, object]):
   """The model in a file, of either Keras, in float32."""
   description = keras_files.architecture(path)
-  _require_no_code(description)
+  keras_files.require_no_code(description, path)
   kind = description.get('class_name')
   if kind not in calls.MODELS:
     raise ValueError(
@@ -70,21 +70,6 @@ def _open(path: str, objects: Mapping[str, object]):
     raise custom.explained(error, description, objects) from error
   _require_classifier(model)
   return _in_float32(model, objects)
-
-
-def _require_no_code(description) -> None:
-  """Refuses a Lambda, whose code a file carries, before it is opened."""
-  if isinstance(description, dict):
-    if description.get('class_name') == 'Lambda':
-      name = description.get('config', {}).get('name')
-      raise ValueError(
-        f'layer {name} is a Lambda, whose code is not run from a file; '
-        f'expected layers of keras.layers, or of tf_keras and {custom.FLAG}'
-      )
-    description = list(description.values())
-  if isinstance(description, list):
-    for part in description:
-      _require_no_code(part)
 
 
 def _require_classifier(model) -> None:

@@ -20,7 +20,7 @@ _NOTE_CHARACTERS = 150
 _LOG_FROM = 4.0  # the ratio of slowest to fastest
 _LEAST_POINTS = 3.0  # of accuracy on the axis: less is chance
 _MIB = 2**20
-_COLORS = (
+COLORS = (
   '#4d4d4d', '#0072b2', '#009e73', '#d55e00', '#8a4f9e', '#b8860b', '#c2185b',
 )  # fmt: skip
 
@@ -47,17 +47,24 @@ def write(
   records.write_bytes(path, buffer.getvalue())
 
 
-def draw(rows: Sequence[comparison.Row], title: str):
+def draw(
+  rows: Sequence[comparison.Row],
+  title: str,
+  size_inches: tuple[float, float] = _SIZE_INCHES,
+  dpi: int = _DPI,
+):
   """Returns the picture as a matplotlib Figure.
 
-  Rows without latency, accuracy or size are named below it.
+  Rows without latency, accuracy or size are named below it. It is to be saved
+  with the same dpi, as labels are placed by the pixel.
   """
   from matplotlib import figure
   from matplotlib.backends import backend_agg
 
-  picture = figure.Figure(_SIZE_INCHES, dpi=_DPI, layout='constrained')
+  picture = figure.Figure(size_inches, dpi=dpi, layout='constrained')
   backend_agg.FigureCanvasAgg(picture)
-  picture.suptitle(title, x=0.01, ha='left', fontsize=_FONT_POINTS + 2)
+  if title:
+    picture.suptitle(title, x=0.01, ha='left', fontsize=_FONT_POINTS + 2)
   axes = picture.add_subplot()
   points = _points(rows)
   _set_axes(axes, points)
@@ -80,7 +87,7 @@ def _points(rows: Sequence[comparison.Row]) -> list[_Point]:
     f = comparison.figures(row)
     if None in (f.latency_ms, f.top1_percent, f.size_bytes):
       continue
-    color = _COLORS[networks.index(_network(row)) % len(_COLORS)]
+    color = COLORS[networks.index(_network(row)) % len(COLORS)]
     points.append(
       _Point(
         row.name, f.latency_ms, f.top1_percent,

@@ -1,4 +1,4 @@
-"""TensorFlow: `.keras` and `.h5` files and SavedModel folders, in float32."""
+"""TensorFlow: Keras files, SavedModel folders and frozen graphs."""
 
 import os
 import pathlib
@@ -6,9 +6,15 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core import environment, errors, keras_files, measurements
-
-_SIGNATURE = 'serving_default'
+from tfcompress.core import measurements
+from tfcompress.runtimes import (
+  frozen_graph,
+  keras_models,
+  saved_models,
+  tensorflow_call,
+  tensorflow_device,
+  tensors,
+)
 
 
 class TensorFlow:
@@ -18,36 +24,63 @@ class TensorFlow:
     """Opens a file or folder.
 
     Args:
-      path: a `.keras` or `.h5` file or a SavedModel folder.
-      num_threads: threads within an operator, which TensorFlow takes once a
-        process, before it computes anything; None leaves it alone.
+      path: a `.keras`, `.h5` or `.pb` file or a SavedModel folder.
+      config: its num_threads are threads within an operator, which TensorFlow
+        takes once a process, before it computes anything; None leaves it alone.
 
     Raises:
-      ValueError: nothing that TensorFlow or Keras can open.
+      ValueError: nothing that TensorFlow or Keras can open, or no GPU where
+        one was asked for.
     """
-    # A record says CPU: nothing may run anywhere else.
-    tf.config.set_visible_devices([], 'GPU')
-    if config.num_threads is not None:
-      _set_threads(config.num_threads)
-    if pathlib.Path(path).is_dir():
-      self._function, self.inputs, self.outputs = _saved_model(path)
-    else:
-      self._function, self.inputs, self.outputs = _keras_model(path)
+    try:
+      self._place = tensorflow_device.choose(config.device)
+      if config.num_threads is not None:
+        _set_threads(config.num_threads)
+      with tf.device(self._place.device):
+        call = _load(path, config)
+    except ValueError as error:
+      text = str(error)
+      text = text if text.startswith(path) else f'{path}: {text}'
+      raise ValueError(text) from error
+    self.inputs, self.outputs = call.inputs, call.outputs
+    self._function = call.function
+    if config.xla or not call.traced:
+      self._function = tf.function(
+        call.function, jit_compile=config.xla or None
+      )
 
   def predict(self, batch: np.ndarray) -> np.ndarray:
-    return self._function(tf.constant(batch)).numpy()
+    try:
+      with tf.device(self._place.device):
+        scores = self._function(tf.constant(batch))
+    except (tf.errors.OpError, ValueError, TypeError) as error:
+      raise ValueError(
+        f'TensorFlow cannot run the model ({tensorflow_call.reason(error)})'
+      ) from error
+    tensorflow_device.require(scores, self._place)
+    return tensors.require_rows(scores.numpy(), batch)
 
   def info(self) -> measurements.RuntimeRecord:
     return measurements.RuntimeRecord(
       name=measurements.Runtime.TENSORFLOW.value,
       version=tf.__version__,
-      device=environment.cpu_name(),
+      device=self._place.name,
       num_threads=_threads(),
       fully_delegated=None,
+      precision=self._place.precision,
     )
 
   def close(self) -> None:
     del self._function
+
+
+def _load(path: str, config: measurements.OpenConfig) -> tensorflow_call.Call:
+  file = pathlib.Path(path)
+  if file.is_dir():
+    return saved_models.load(path, config.signature)
+  if file.suffix.lower() == '.pb':
+    return frozen_graph.load(path, config.input_name, config.output_name)
+  return keras_models.load(path, config.custom_objects)
 
 
 def _set_threads(num_threads: int) -> None:
@@ -69,67 +102,3 @@ def _threads() -> int:
   return tf.config.threading.get_intra_op_parallelism_threads() or len(
     os.sched_getaffinity(0)
   )
-
-
-def _keras_model(path: str):
-  model = keras_files.load(path)
-  if len(model.inputs) != 1 or len(model.outputs) != 1:
-    raise ValueError(
-      f'{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, '
-      'expected one image in and one vector out'
-    )
-  info = lambda name, shape, dtype: measurements.TensorInfo(
-    name, tuple(-1 if size is None else size for size in shape), dtype
-  )
-  function = tf.function(lambda batch: model(batch, training=False))
-  return (
-    function,
-    (info('image', model.input_shape, _dtype(model.inputs[0])),),
-    (info('output', model.output_shape, _dtype(model.outputs[0])),),
-  )
-
-
-def _dtype(tensor) -> str:
-  return tf.as_dtype(tensor.dtype).name
-
-
-def _saved_model(path: str):
-  try:
-    loaded = tf.saved_model.load(path)
-  except (
-    OSError,
-    ValueError,
-    RuntimeError,
-    IndexError,
-    tf.errors.OpError,
-  ) as error:
-    raise ValueError(
-      f'{path}: not a SavedModel ({errors.first_line(error)})'
-    ) from error
-  if _SIGNATURE not in loaded.signatures:
-    raise ValueError(
-      f'{path}: signatures {sorted(loaded.signatures)}, expected {_SIGNATURE}'
-    )
-  function = loaded.signatures[_SIGNATURE]
-  inputs = function.structured_input_signature[1]
-  outputs = function.structured_outputs
-  if len(inputs) != 1 or len(outputs) != 1:
-    raise ValueError(
-      f'{path}: {len(inputs)} inputs and {len(outputs)} outputs, '
-      'expected one image in and one vector out'
-    )
-  ((input_name, input_spec),) = inputs.items()
-  ((output_name, output_spec),) = outputs.items()
-  call = lambda batch: function(**{input_name: batch})[output_name]
-  # The signature's variables live as long as what was loaded.
-  call.loaded = loaded
-  return (
-    call,
-    (_info(input_name, input_spec),),
-    (_info(output_name, output_spec),),
-  )
-
-
-def _info(name: str, spec) -> measurements.TensorInfo:
-  shape = tuple(-1 if size is None else size for size in spec.shape)
-  return measurements.TensorInfo(name, shape, spec.dtype.name)

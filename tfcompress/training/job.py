@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import tf_keras
 
-from tfcompress.core import configs, records, types
+from tfcompress.core import configs, custom, records, types
 from tfcompress.data import sources
 from tfcompress.models import (
-  custom,
   fake_quant,
   graph,
   io,

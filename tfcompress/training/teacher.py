@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import configs, keras_files, records, types
+from tfcompress.core import configs, custom, keras_files, records, types
 from tfcompress.data import pipelines
-from tfcompress.models import custom, graph, heads, io
+from tfcompress.models import graph, heads, io
 
 
 @dataclasses.dataclass(frozen=True)

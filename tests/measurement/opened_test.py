@@ -1,0 +1,205 @@
+"""Models that a process of their own must contain."""
+
+import dataclasses
+import socket
+
+import numpy as np
+import pytest
+
+from tests.measurement import programs
+from tfcompress.core import measurements, types
+from tfcompress.measurement import opened, sandbox
+
+Isolation = measurements.Isolation
+LIMITS = measurements.Limits(time_limit=20, memory_limit=1500)
+RAW = types.Normalization.RAW
+
+
+def bubblewrap_works() -> bool:
+  return sandbox.level_of(None) is Isolation.BUBBLEWRAP
+
+
+LEVELS = [
+  pytest.param(
+    Isolation.BUBBLEWRAP,
+    marks=pytest.mark.skipif(
+      not bubblewrap_works(), reason='bubblewrap is not installed'
+    ),
+  ),
+  Isolation.PROCESS,
+]
+
+
+def refusal(file: measurements.OpenConfig, level: Isolation, **limits) -> str:
+  """The sentence that opening and running a file ends on."""
+  limits = dataclasses.replace(LIMITS, isolation=level, **limits)
+  with pytest.raises(opened.ModelError) as error:
+    run(file, limits)
+  sentence = str(error.value)
+  assert file.model in sentence and '\n' not in sentence
+  return sentence
+
+
+def run(file: measurements.OpenConfig, limits: measurements.Limits):
+  with opened.Opened(file, limits) as model:
+    slots = model.share(2)
+    slots[0] = np.arange(slots[0].size).reshape(slots[0].shape) % 256
+    model.begin_predict(0, 2, RAW)
+    return model.scores(0, 2)[0], slots[0].copy()
+
+
+@pytest.mark.parametrize('level', [*LEVELS, Isolation.NONE])
+def test_scores_come_back_as_the_model_gives_them(level, tmp_path):
+  scores, images = run(
+    programs.write(tmp_path), dataclasses.replace(LIMITS, isolation=level)
+  )
+  assert (scores.shape, scores.dtype) == ((2, 100), np.float32)
+  np.testing.assert_allclose(
+    scores[:, :3], images.mean((1, 2), np.float64), rtol=1e-5
+  )
+  assert not scores[:, 3:].any()
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_model_that_sleeps_for_ever(level, tmp_path):
+  file = programs.write(tmp_path, 'import time; time.sleep(1e9)')
+  assert 'no answer within 4 s' in refusal(file, level, time_limit=4)
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_model_that_allocates_without_end(level, tmp_path):
+  file = programs.write(
+    tmp_path,
+    forward="""
+    if x.any():
+      import time
+      found = []
+      while True:
+        found.append(bytearray(b'1' * 2**24)); time.sleep(0.01)
+    """,
+  )
+  sentence = refusal(file, level, memory_limit=700)
+  assert 'the model took' in sentence and 'limit 700' in sentence
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_model_that_starts_processes_without_end(level, tmp_path):
+  file = programs.write(
+    tmp_path,
+    """
+    import subprocess, time
+    while True:
+      subprocess.Popen(['sleep', '20']); time.sleep(0.01)
+    """,
+  )
+  sentence = refusal(file, level, process_limit=20)
+  assert 'processes, limit 20 (--process_limit)' in sentence
+
+
+@pytest.mark.parametrize('level', LEVELS)
+def test_a_model_that_exits_or_crashes(level, tmp_path):
+  file = programs.write(tmp_path, 'import os; os._exit(3)')
+  assert 'ended by itself, exit code 3' in refusal(file, level)
+  file = programs.write(tmp_path, 'import os; os.kill(os.getpid(), 11)')
+  assert 'SIGSEGV: the process that opened it crashed' in refusal(file, level)
+
+
+def connecting(tmp_path, listener) -> measurements.OpenConfig:
+  port = listener.getsockname()[1]
+  return programs.write(
+    tmp_path,
+    f"""
+    import socket
+    socket.create_connection(('127.0.0.1', {port}), timeout=5).close()
+    """,
+  )
+
+
+def writing(tmp_path) -> measurements.OpenConfig:
+  return programs.write(tmp_path, f"open('{tmp_path}/written', 'w').write('x')")
+
+
+def looking(tmp_path, labels) -> measurements.OpenConfig:
+  return programs.write(
+    tmp_path,
+    f"""
+    import os
+    assert 'SECRET' not in os.environ
+    os.listdir('{labels}')
+    """,
+  )
+
+
+@pytest.mark.skipif(
+  not bubblewrap_works(), reason='bubblewrap is not installed'
+)
+def test_bubblewrap_leaves_no_network_no_files_and_no_labels(
+  tmp_path, folder, monkeypatch
+):
+  monkeypatch.setenv('SECRET', 'token')
+  level = Isolation.BUBBLEWRAP
+  with socket.create_server(('127.0.0.1', 0)) as listener:
+    sentence = refusal(connecting(tmp_path, listener), level)
+  assert 'ConnectionRefusedError' in sentence or 'unreachable' in sentence
+  assert 'Read-only file system' in refusal(writing(tmp_path), level)
+  assert not (tmp_path / 'written').exists()
+  assert 'FileNotFoundError' in refusal(looking(tmp_path, folder), level)
+  assert sandbox.record(level).open == ()
+
+
+def test_plain_processes_do_and_the_record_says_so(
+  tmp_path, folder, monkeypatch
+):
+  monkeypatch.setenv('SECRET', 'token')
+  limits = dataclasses.replace(LIMITS, isolation=Isolation.PROCESS)
+  with socket.create_server(('127.0.0.1', 0)) as listener:
+    run(connecting(tmp_path, listener), limits)
+  run(writing(tmp_path), limits)
+  assert (tmp_path / 'written').exists()
+  run(looking(tmp_path, folder), limits)
+  assert sandbox.record(Isolation.PROCESS).open == (
+    'network',
+    'files of others',
+    'labels',
+  )
+
+
+def test_outputs_that_are_not_finite(tmp_path):
+  file = programs.write(tmp_path, forward="x = x + float('nan')")
+  assert 'outputs that are not finite' in refusal(file, Isolation.PROCESS)
+
+
+def test_a_model_that_writes_too_large_a_file(tmp_path):
+  file = programs.write(
+    tmp_path, f"open('{tmp_path}/large', 'wb').write(b'0' * 2**22)"
+  )
+  sentence = refusal(file, Isolation.PROCESS, file_limit=1)
+  assert 'File too large' in sentence
+
+
+def test_a_process_that_lies_about_its_times(tmp_path):
+  file = programs.write(
+    tmp_path,
+    """
+    import time
+    real, start = time.perf_counter_ns, time.perf_counter_ns()
+    time.perf_counter_ns = lambda: start + (real() - start) // 100
+    """,
+    forward='import time; time.sleep(0.01)',
+  )
+  limits = dataclasses.replace(LIMITS, isolation=Isolation.PROCESS)
+  with opened.Opened(file, limits) as model:
+    model.share(1)[0] = 0
+    model.prepare(1, RAW)
+    assert np.mean(model.time(20)) < 1
+    with pytest.raises(opened.ModelError, match='cannot be trusted'):
+      model.require_honest_times()
+
+
+def test_a_wanted_isolation_that_is_not_there(monkeypatch):
+  sandbox._obstacle.cache_clear()
+  monkeypatch.setenv('PATH', '/nowhere')
+  assert sandbox.level_of(None) is Isolation.PROCESS
+  with pytest.raises(ValueError, match='no program bwrap; install'):
+    sandbox.level_of(Isolation.BUBBLEWRAP)
+  sandbox._obstacle.cache_clear()

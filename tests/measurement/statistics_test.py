@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from tfcompress.measurement import statistics
+
+
+@pytest.mark.parametrize('count', [2, 5, 20, 31])
+def test_mean_interval_against_scipy(count):
+  values = np.random.RandomState(count).gamma(2, 1, count)
+  expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+  np.testing.assert_allclose(
+    statistics.mean_interval(values), expected, rtol=1e-3
+  )
+
+
+def test_a_mean_of_one_value_has_no_interval():
+  assert statistics.mean_interval([1.0]) is None
+
+
+def test_a_ratio_of_pairs_by_hand():
+  # Each pair is 2 : 1, whatever the machine did meanwhile.
+  ratio, (low, high) = statistics.ratio([2.0, 4.0, 20.0], [1.0, 2.0, 10.0])
+  assert ratio == pytest.approx(2)
+  assert (low, high) == pytest.approx((2, 2))
+  # The logarithms are 0 and log 4: mean log 2, standard error log 2.
+  ratio, (low, high) = statistics.ratio([1.0, 4.0], [1.0, 1.0])
+  assert ratio == pytest.approx(2)
+  assert high == pytest.approx(2 * 2**12.706)
+  assert low == pytest.approx(2 / 2**12.706)
+
+
+@pytest.mark.parametrize(('percent', 'least'), [(50, 6), (90, 36), (99, 368)])
+def test_percentiles_need_samples(percent, least):
+  samples = np.random.RandomState(0).rand(least)
+  assert statistics.percentile_interval(samples, percent) is not None
+  assert statistics.percentile_interval(samples[1:], percent) is None
+
+
+@pytest.mark.parametrize(
+  ('percent', 'count'), [(50, 101), (90, 500), (99, 2000)]
+)
+def test_percentile_interval_against_scipy(percent, count):
+  samples = np.random.RandomState(1).gamma(2, 1, count)
+  low, high = statistics.percentile_interval(samples, percent)
+  ordered = sorted(samples)
+  below, above = stats.binom.ppf([0.025, 0.975], count, percent / 100)
+  assert low == ordered[int(below) - 1]
+  assert high == ordered[int(above)]
+
+
+def test_percentile_intervals_hold_the_percentile_as_often_as_they_say():
+  rng = np.random.RandomState(2)
+  held = 0
+  for _ in range(400):
+    low, high = statistics.percentile_interval(rng.exponential(size=200), 90)
+    held += low <= np.log(10) <= high  # of the distribution itself
+  assert held / 400 > 0.93
+
+
+def test_wilson_interval_against_published_values():
+  # Newcombe 1998, table I: 81/263 and 15/148.
+  np.testing.assert_allclose(
+    statistics.wilson_interval(81, 263), (0.2553, 0.3662), atol=5e-5
+  )
+  np.testing.assert_allclose(
+    statistics.wilson_interval(15, 148), (0.0624, 0.1605), atol=5e-5
+  )
+  assert statistics.wilson_interval(0, 20)[0] == 0
+  assert statistics.wilson_interval(20, 20)[1] == 1
+
+
+def test_calibration_error_by_hand():
+  # Confidence 0.9 and right once of twice; 0.6 and right.
+  probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+  labels = np.array([0, 1, 1])
+  expected = 2 / 3 * abs(0.5 - 0.9) + 1 / 3 * abs(1 - 0.6)
+  assert statistics.calibration_error(probabilities, labels) == pytest.approx(
+    expected
+  )
+
+
+def test_a_perfectly_calibrated_model_has_no_error():
+  probabilities = np.full((10, 2), [0.7, 0.3])
+  labels = np.array([0] * 7 + [1] * 3)
+  assert statistics.calibration_error(probabilities, labels) < 1e-9
+
+
+def test_logits_become_probabilities_and_probabilities_stay():
+  logits = np.array([[0.0, np.log(3.0)], [1000.0, 1000.0]])
+  np.testing.assert_allclose(
+    statistics.probabilities(logits), [[0.25, 0.75], [0.5, 0.5]]
+  )
+  rounded = np.array([[0.5, 0.25, 0.0], [0.99, 0.0, 0.0]])
+  assert statistics.probabilities(rounded) is rounded

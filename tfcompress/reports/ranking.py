@@ -1,0 +1,206 @@
+"""Several models beside each other, the best first."""
+
+import dataclasses
+import operator
+from collections.abc import Callable, Sequence
+
+from tfcompress.core import measurements
+from tfcompress.reports import figures, names, notes, tables
+
+NONE = '-'  # a figure that was not measured
+_RANK, _RATIO = 'rank', 'x faster'
+WORDS = (_RANK, 'model', 'format', 'runtime')  # columns of no figures
+
+Measurement = measurements.Measurement
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+  """Models in order, as text.
+
+  Attributes:
+    header: a title a column; those that would be empty are left out.
+    rows: a row a model, as long as the header.
+    order: of the rows: where each model is among those given.
+    captions: what the columns say, a sentence each.
+    warnings: a line each.
+    failures: a line for every model that failed.
+  """
+
+  header: tuple[str, ...]
+  rows: tuple[tuple[str, ...], ...]
+  order: tuple[int, ...]
+  captions: tuple[str, ...]
+  warnings: tuple[str, ...]
+  failures: tuple[str, ...]
+
+
+def rank(records: Sequence[Measurement]) -> Ranking:
+  """Ranks by score if there is one, else by latency, else by size.
+
+  Models without it come after the others, those that failed last.
+  """
+  criterion, key = _criterion(records)
+  order = sorted(range(len(records)), key=lambda i: _place(records[i], key))
+  called = names.short(records)
+  rows, place = [], 0
+  for i in order:
+    ranked = not records[i].failure and key(records[i]) is not None
+    place += ranked
+    cells = [cell(records[i]) or NONE for _, cell in _COLUMNS]
+    if notes.is_reference(records[i], records):
+      cells[_RATIO_COLUMN] = 'reference'
+    rows.append((str(place) if ranked else NONE, called[i], *cells))
+  header = (_RANK, 'model', *(title for title, _ in _COLUMNS))
+  header, rows = tables.without_empty(header, rows, NONE)
+  return Ranking(
+    tuple(header),
+    tuple(map(tuple, rows)),
+    tuple(order),
+    tuple(_captions(criterion, records, called)),
+    tuple(
+      f'{name}: {text}'
+      for name, record in zip(called, records)
+      for text in notes.warnings(record)
+    ),
+    tuple(
+      f'{name} failed: {notes.failure(record)}'
+      for name, record in zip(called, records)
+      if record.failure
+    ),
+  )
+
+
+def text(records: Sequence[Measurement]) -> str:
+  """Returns the ranking for a terminal."""
+  ranking = rank(records)
+  named = sum(title in WORDS for title in ranking.header)
+  return '\n'.join(
+    [
+      tables.table(ranking.header, ranking.rows, named),
+      '',
+      *ranking.captions,
+      *(f'WARNING: {line}' for line in ranking.warnings),
+      *ranking.failures,
+    ]
+  )
+
+
+def markdown(records: Sequence[Measurement]) -> str:
+  """Returns the ranking as a page."""
+  ranking = rank(records)
+  named = sum(title in WORDS for title in ranking.header)
+  escape = tables.escaped
+  bad = [f'**Warning:** {escape(line)}' for line in ranking.warnings]
+  bad += [escape(line) for line in ranking.failures]
+  paragraphs = [
+    '# Measured models',
+    tables.markdown(ranking.header, ranking.rows, named),
+    '\n'.join(f'- {escape(line)}' for line in ranking.captions),
+    '\n'.join(f'- {line}' for line in bad),
+  ]
+  return '\n\n'.join(filter(None, paragraphs)) + '\n'
+
+
+def _criterion(
+  records: Sequence[Measurement],
+) -> tuple[str, Callable[[Measurement], float | None]]:
+  """What to rank by, and the figure that is less for a better model."""
+  for name, key in _CRITERIA.items():
+    if any(key(record) is not None for record in records):
+      return name, key
+  return '', lambda record: None
+
+
+def _place(record: Measurement, key) -> tuple[bool, bool, float]:
+  figure = key(record)
+  return bool(record.failure), figure is None, figure or 0.0
+
+
+def _score(record: Measurement) -> float | None:
+  if record.score is None or record.score.final is None:
+    return None
+  return -record.score.final
+
+
+_CRITERIA = {
+  'score': _score,
+  'latency': lambda r: r.latency_ms and r.latency_ms.mean,
+  'size': lambda r: r.size and r.size.mib,
+}
+
+
+def _ms(record: Measurement) -> str:
+  latency = record.latency_ms
+  return latency and figures.with_half(latency.mean, latency.mean_ci95, '.3f')
+
+
+def _ratio(record: Measurement) -> str:
+  ratio = record.ratio
+  if ratio is None:
+    return ''
+  if ratio.latency_ci95 is None:
+    return f'{ratio.latency:.2f}'
+  mark = '' if notes.distinguishable(ratio) else '~'
+  bounds = figures.interval(ratio.latency_ci95, '.2f')
+  return f'{mark}{ratio.latency:.2f} ({bounds})'
+
+
+def _top1(record: Measurement) -> str:
+  accuracy = record.accuracy
+  if accuracy is None:
+    return ''
+  bounds = figures.interval(accuracy.top1_ci95_percent, '.1f')
+  return f'{accuracy.top1_percent:.2f} ({bounds})'
+
+
+def _agreement(record: Measurement) -> str:
+  accuracy = record.accuracy
+  return figures.number(accuracy and accuracy.agreement_percent, '.1f')
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Measurement], str | None]], ...] = (
+  ('format', operator.attrgetter('model.format')),
+  ('runtime', lambda r: r.runtime and r.runtime.name),
+  ('MiB', lambda r: figures.number(r.size and r.size.mib, '.3f')),
+  ('ms', _ms),
+  (_RATIO, _ratio),
+  ('top-1 %', _top1),
+  ('same top-1 %', _agreement),
+  ('score', lambda r: figures.number(r.score and r.score.final, '.3f')),
+)
+_RATIO_COLUMN = [title for title, _ in _COLUMNS].index(_RATIO)
+
+
+def _captions(
+  criterion: str, records: Sequence[Measurement], called: Sequence[str]
+) -> list[str]:
+  lines = [f'ranked by {criterion}'] if criterion else []
+  if any(record.latency_ms for record in records):
+    lines.append('ms: mean of one image; ± and ranges: 95 % confidence')
+  ratios = [record.ratio for record in records if record.ratio]
+  reference = 'the reference'
+  if ratios:
+    reference = _called(ratios[0].reference, records, called)
+    lines.append(
+      f'x faster: than {reference}, by medians, timed in turns with it'
+    )
+    known = [ratio for ratio in ratios if ratio.latency_ci95]
+    if not all(map(notes.distinguishable, known)):
+      lines.append('~: no difference shown, as the range has 1 in it')
+  elif not _agreement(records[0]):
+    reference = called[0]
+  if any(map(_agreement, records)):
+    lines.append(f'same top-1: images with the same answer as {reference}')
+  sources = {r.score.baseline.source for r in records if r.score}
+  lines += [f'baseline of the score: {source}' for source in sorted(sources)]
+  return [names.printable(line) for line in lines]
+
+
+def _called(
+  path: str, records: Sequence[Measurement], called: Sequence[str]
+) -> str:
+  """What the model of a path is called here."""
+  return {r.model.path: name for r, name in zip(records, called)}.get(
+    path, path
+  )
