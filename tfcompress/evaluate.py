@@ -399,7 +399,10 @@ def _shown(
     return runtimes.text(*_available(configs, found))
   if len(found) > 1:
     return ranking.text(found)
-  return tables.measurement(found[0])
+  shown = tables.measurement(found[0])
+  if found[0].profile:
+    shown += f'\n\n{tables.profile(found[0].profile)}'
+  return shown
 
 
 def _available(

@@ -28,7 +28,11 @@ BENCHMARKS = {
   'rewrites': conversion.rewrites,
   'quantizer': conversion.quantizer,
   'compress': conversion.compress,
+  'harness': evaluation.harness,
   'accuracy': evaluation.accuracy,
+  'noise': evaluation.noise,
+  'same': evaluation.same,
+  'start': evaluation.start,
   'memory': evaluation.memory,
   'help': evaluation.help_seconds,
 }

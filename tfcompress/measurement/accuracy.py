@@ -69,7 +69,7 @@ def measure(
     with pipelines.naming_corrupt_images(source):
       if scaling is None:
         scaling, tried = _found_scaling(model, slots, source, config, columns)
-      found = _classified(
+      found = classify(
         model, slots, _batches(model, source, config), scaling, columns,
         source.num_examples[types.Split.VALIDATION],
       )  # fmt: skip
@@ -84,6 +84,47 @@ def measure(
     scaling_top1_percent=tried,
     class_names=source.class_names,
   )
+
+
+def classify(
+  model: opened.Opened,
+  slots: np.ndarray,
+  batches: Iterable[tuple[np.ndarray, np.ndarray]],
+  scaling: types.Normalization,
+  columns: np.ndarray | None = None,
+  total: int | None = None,
+) -> Classified:
+  """Runs a model over batches.
+
+  Args:
+    model: the model.
+    slots: that it shares, uint8 (slots, CHUNK, S, S, 3).
+    batches: uint8 images (B, S, S, 3), B at most CHUNK, and labels (B,).
+    scaling: what the model expects of its pixels.
+    columns: the outputs that are the classes, in order; None for all.
+    total: images in all, for a progress bar; None for no bar.
+  """
+  progress = tqdm.tqdm(
+    total=total,
+    desc='accuracy',
+    unit='img',
+    delay=5,  # A short pass needs no bar.
+    disable=total is None,
+    mininterval=0.2 if sys.stderr.isatty() else 20,
+  )
+  parts = []
+  with progress:
+    for part in _in_turns(model, slots, batches, scaling):
+      parts.append(part)
+      progress.update(len(part[1]))
+  scores, labels, batch_sizes = zip(*parts)
+  probabilities = statistics.probabilities(np.concatenate(scores))
+  if columns is not None:
+    probabilities = probabilities[:, columns]
+    probabilities = probabilities / np.maximum(
+      1e-12, probabilities.sum(axis=1, keepdims=True)
+    )
+  return Classified(probabilities, np.concatenate(labels), batch_sizes[0])
 
 
 def summarize(
@@ -220,41 +261,9 @@ def _found_scaling(
   ]
   tried = {}
   for scaling in types.Normalization:
-    found = _classified(model, slots, parts, scaling, columns)
+    found = classify(model, slots, parts, scaling, columns)
     tried[scaling.value] = 100 * float((found.top1 == found.labels).mean())
   return types.Normalization(max(tried, key=tried.get)), tried
-
-
-def _classified(
-  model: opened.Opened,
-  slots: np.ndarray,
-  batches: Iterable[tuple[np.ndarray, np.ndarray]],
-  scaling: types.Normalization,
-  columns: np.ndarray | None,
-  total: int | None = None,
-) -> Classified:
-  """Classifies batches, with a progress bar where their total is known."""
-  progress = tqdm.tqdm(
-    total=total,
-    desc='accuracy',
-    unit='img',
-    delay=5,  # A short pass needs no bar.
-    disable=total is None,
-    mininterval=0.2 if sys.stderr.isatty() else 20,
-  )
-  parts = []
-  with progress:
-    for part in _in_turns(model, slots, batches, scaling):
-      parts.append(part)
-      progress.update(len(part[1]))
-  scores, labels, batch_sizes = zip(*parts)
-  probabilities = statistics.probabilities(np.concatenate(scores))
-  if columns is not None:
-    probabilities = probabilities[:, columns]
-    probabilities = probabilities / np.maximum(
-      1e-12, probabilities.sum(axis=1, keepdims=True)
-    )
-  return Classified(probabilities, np.concatenate(labels), batch_sizes[0])
 
 
 def _in_turns(
