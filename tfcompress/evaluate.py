@@ -29,6 +29,21 @@ _FIGURES = {
   'latency_ms': measurements.Part.LATENCY,
   'top1_percent': measurements.Part.ACCURACY,
 }
+# Flags of how to open a file, and the runtimes that heed them.
+_Runtime = measurements.Runtime
+_HEEDED = {
+  'device': (_Runtime.TENSORFLOW, _Runtime.TORCH, _Runtime.ONNXRUNTIME),
+  'precision': (_Runtime.LITERT_GPU,),
+  'allow_cpu': (_Runtime.LITERT_GPU,),
+  'xla': (_Runtime.TENSORFLOW,),
+  'signature': (_Runtime.LITERT_CPU, _Runtime.LITERT_GPU, _Runtime.TENSORFLOW),
+  'input_name': (_Runtime.TENSORFLOW,),
+  'output_name': (_Runtime.TENSORFLOW,),
+  'custom_objects': (_Runtime.TENSORFLOW,),
+  'loader': (_Runtime.TORCH,),
+  'allow_pickle': (_Runtime.TORCH,),
+  'profile': (_Runtime.LITERT_CPU,),
+}
 
 
 def _define_flags() -> None:
@@ -147,6 +162,17 @@ def _configs() -> list[measurements.MeasureConfig]:
   return _on_all_runtimes(first)
 
 
+def _require_heeded(configs: Sequence[measurements.MeasureConfig]) -> None:
+  """Raises ValueError for a flag that no runtime of the models knows."""
+  runtimes = {config.file.runtime for config in configs}
+  for name in cli_flags.given(*_HEEDED):
+    if not runtimes & set(_HEEDED[name]):
+      raise ValueError(
+        f'--{name} is for {", ".join(one.value for one in _HEEDED[name])}, got '
+        f'{", ".join(sorted(one.value for one in runtimes))}'
+      )
+
+
 def _config(
   path: str, data: types.DataSpec | None
 ) -> measurements.MeasureConfig:
@@ -160,10 +186,10 @@ def _config(
   wanted = None
   if FLAGS.runtime not in (None, _ALL):
     wanted = measurements.Runtime(FLAGS.runtime)
-  load.runtime_of(path, wanted)
+  runtime = load.runtime_of(path, wanted)
   return cli_flags.read(
     measurements.MeasureConfig,
-    file=cli_flags.read(measurements.OpenConfig, model=path, runtime=wanted),
+    file=cli_flags.read(measurements.OpenConfig, model=path, runtime=runtime),
     parts=parts,
     data=cli_flags.data_spec(data),
     **_scaling(metadata),
@@ -262,7 +288,11 @@ def _beside(
   scaling = load.metadata_of(path).get('input_scaling')
   beside = dataclasses.replace(
     config,
-    file=measurements.OpenConfig(path, num_threads=config.file.num_threads),
+    file=measurements.OpenConfig(
+      path,
+      load.runtime_of(path, None),
+      num_threads=config.file.num_threads,
+    ),
     parts=tuple(part for part in config.parts if part not in known),
     input_scaling=types.Normalization(scaling) if scaling else None,
     scaling_source='metadata',
@@ -349,6 +379,7 @@ def _evaluate() -> None:
     files.check(path)
     records.require_writable(pathlib.Path(path).parent)
   configs = _configs()
+  _require_heeded(configs)
   found = _measured(configs)
   print(_shown(configs, found))
   for path in FLAGS.output_file:

@@ -3,6 +3,7 @@
 - space_to_depth: see `blocks`.
 - resize: uint8 pixels that become int8 and are then resized are resized first;
   of 224x224 pixels those of 64x64 remain to be converted.
+- strides, on request alone, since a CPU takes longer: see `strides`.
 - Names are those of the layers, and vectors of the same numbers, such as the zero
   points of every tensor with as many channels, are written once.
 """
@@ -13,6 +14,7 @@ from collections.abc import Collection, Mapping
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.conversion import blocks as blocks_lib
+from tfcompress.conversion import strides
 from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
@@ -20,6 +22,7 @@ _WHY_NOT = {
   types.Rewrite.SPACE_TO_DEPTH: 'convolution over an image of at most 4 '
   'channels with a stride of 2, 3 or 4 that divides its size',
   types.Rewrite.RESIZE: 'uint8 pixels that become int8 and are resized then',
+  types.Rewrite.STRIDES: '1x1 convolution with a stride',
 }
 _RESIZES = (
   schema.BuiltinOperator.RESIZE_BILINEAR,
@@ -52,26 +55,14 @@ def rewritten(
   Args:
     content: a `.tflite`.
     layers: names of the network's layers.
-    wanted: of SPACE_TO_DEPTH and RESIZE; others are ignored. None takes those
-      that fit.
+    wanted: of SPACE_TO_DEPTH, RESIZE and STRIDES; others are ignored. None
+      takes those that fit, but for STRIDES.
 
   Raises:
     ValueError: one that is wanted does not fit.
   """
   model = tflite_file.model_of(content)
-  done, moved = [], {}
-  is_wanted = lambda rewrite: wanted is None or rewrite in wanted
-  if is_wanted(types.Rewrite.SPACE_TO_DEPTH):
-    moved = blocks_lib.apply(model)
-    if moved:
-      done.append(types.Rewrite.SPACE_TO_DEPTH)
-  if is_wanted(types.Rewrite.RESIZE) and resize_first(model):
-    done.append(types.Rewrite.RESIZE)
-  for rewrite in _WHY_NOT.keys() & set(wanted or ()) - set(done):
-    raise ValueError(
-      f'--rewrites={rewrite.value} does not fit the file: it has no '
-      f'{_WHY_NOT[rewrite]}; leave it out'
-    )
+  chosen = [rewrite for rewrite in _REWRITES if rewrite not in types.ON_REQUEST]
   compact(model, layers)
   by_layer = {
     tflite_file.layer_of(name, layers) or name: plan

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tfcompress.core import measurements, types
-from tfcompress.measurement import machine, opened, statistics
+from tfcompress.measurement import machine, opened, sandbox, statistics
 
 NUM_IMAGES = 8
 _TURNS = 10  # of each model in a process
@@ -106,8 +106,10 @@ def _round(configs, found, images, cores, *, first: bool) -> float:
       if found[index].failure:
         continue
       with _noting(found[index]):
+        # A GPU's driver has threads of its own.
+        pinned = () if sandbox.on_gpu(config.file) else cores
         model = stack.enter_context(
-          opened.Opened(config.file, config.limits, cores=cores)
+          opened.Opened(config.file, config.limits, cores=pinned)
         )
         _warm(model, config, found[index], images)
         models[index] = model

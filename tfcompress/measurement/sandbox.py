@@ -91,7 +91,7 @@ def command(
     arguments += ['--ro-bind-try', path, path]
   for path in dict.fromkeys((*_python_paths(), *_paths_of(file))):
     arguments += ['--ro-bind', os.path.realpath(path), path]
-  if _on_gpu(file):
+  if on_gpu(file):
     for path in gpus.driver_paths():
       arguments += ['--ro-bind-try', path, path]
     for path in gpus.device_paths():
@@ -117,9 +117,16 @@ def environment(
   }
   if level is Isolation.BUBBLEWRAP:
     own |= {'HOME': _SCRATCH, 'TMPDIR': _SCRATCH}
-  if _on_gpu(file):
+  if on_gpu(file):
     own |= gpus.variables()
   return passed_on | own
+
+
+def on_gpu(file: measurements.OpenConfig) -> bool:
+  """Whether a file is to be run on a GPU."""
+  return file.device is measurements.Device.GPU or (
+    file.runtime is measurements.Runtime.LITERT_GPU
+  )
 
 
 @functools.cache
@@ -166,9 +173,3 @@ def _roots_of_modules(file: measurements.OpenConfig) -> list[str]:
   """Where a module of custom objects may lie: in the current directory."""
   is_module = file.custom_objects and not file.custom_objects.endswith('.py')
   return [os.getcwd()] if is_module else []
-
-
-def _on_gpu(file: measurements.OpenConfig) -> bool:
-  return file.device is measurements.Device.GPU or (
-    file.runtime is measurements.Runtime.LITERT_GPU
-  )
