@@ -60,7 +60,8 @@ def _define_flags() -> None:
     ),
     rewrites=(
       'exact changes to the graph, such as space_to_depth,normalization,resize,'
-      'no_ops; those that fit if not given, none if empty'
+      'no_ops; those that fit if not given, none if empty; strides, for '
+      'LiteRT on a GPU, only if it is among them'
     ),
     calibration=(
       'static and mixed variants: min_max ranges are those that were seen, mse '

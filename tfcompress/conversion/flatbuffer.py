@@ -18,6 +18,7 @@ from tfcompress.conversion import strides
 from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
+_ON_REQUEST = (types.Rewrite.STRIDES,)
 _WHY_NOT = {
   types.Rewrite.SPACE_TO_DEPTH: 'convolution over an image of at most 4 '
   'channels with a stride of 2, 3 or 4 that divides its size',
@@ -62,13 +63,25 @@ def rewritten(
     ValueError: one that is wanted does not fit.
   """
   model = tflite_file.model_of(content)
-  chosen = [rewrite for rewrite in _REWRITES if rewrite not in types.ON_REQUEST]
+  results = {
+    rewrite: apply(model)
+    for rewrite, apply in _REWRITES.items()
+    if (rewrite not in _ON_REQUEST if wanted is None else rewrite in wanted)
+  }
+  for rewrite, result in results.items():
+    if not result and wanted is not None:
+      raise ValueError(
+        f'--rewrites={rewrite.value} does not fit the file: it has no '
+        f'{_WHY_NOT[rewrite]}; leave it out'
+      )
   compact(model, layers)
+  moved = results.get(types.Rewrite.SPACE_TO_DEPTH, {})
   by_layer = {
     tflite_file.layer_of(name, layers) or name: plan
     for name, plan in moved.items()
   }
-  return Rewritten(tflite_file.packed(model), tuple(done), by_layer)
+  done = tuple(rewrite for rewrite, result in results.items() if result)
+  return Rewritten(tflite_file.packed(model), done, by_layer)
 
 
 def resize_first(model: schema.ModelT) -> bool:
@@ -131,3 +144,10 @@ def _same_numbers(graph: schema.SubGraphT, first: int, second: int) -> bool:
     before.quantization.scale[0] == after.quantization.scale[0]
     and zero(before) - zero(after) == 128
   )
+
+
+_REWRITES = {
+  types.Rewrite.SPACE_TO_DEPTH: blocks_lib.apply,
+  types.Rewrite.RESIZE: resize_first,
+  types.Rewrite.STRIDES: strides.apply,
+}

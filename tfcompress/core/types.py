@@ -247,6 +247,7 @@ class Rewrite(enum.Enum):
   NORMALIZATION = 'normalization'
   RESIZE = 'resize'
   NO_OPS = 'no_ops'
+  STRIDES = 'strides'  # for LiteRT on a GPU, and on request alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,7 +283,7 @@ class ExportConfig:
     output_dir: where the three files go.
     variant: what the numbers of the file are.
     io_dtype: of input and output; None takes the variant's own.
-    rewrites: exact changes to the graph; None takes all that fit.
+    rewrites: exact changes to the graph; None takes all that fit but STRIDES.
     calibration: how ranges are chosen, of the variants of ai-edge-quantizer.
     calibration_examples: representative images, drawn evenly over the classes.
     sensitivity: quantize one layer at a time, and write what each costs.

@@ -203,7 +203,9 @@ def _compiled(
   if mistaken:
     raise ValueError(
       f'{path}: LiteRT miscompiles it for the GPU ({mistaken[1]}); use '
-      '--runtime=litert_cpu'
+      '--runtime=litert_cpu, or, where strided 1x1 convolutions are to blame, '
+      'export it with strides added to the rewrites in its metadata.json, such '
+      'as --rewrites=normalization,space_to_depth,strides'
     )
   return model, printed[0]
 
