@@ -6,7 +6,6 @@ of the parent are a cluster of their own and stay zeros.
 """
 
 import numpy as np
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from tfcompress.core import configs
@@ -14,12 +13,11 @@ from tfcompress.models import clusters, graph
 from tfcompress.training import constraints, trainee
 from tfcompress.training import job as job_lib
 
-_INITIAL = tfmot.clustering.keras.CentroidInitialization
-_CENTROIDS = {
-  configs.Centroids.LINEAR: _INITIAL.LINEAR,
-  configs.Centroids.RANDOM: _INITIAL.RANDOM,
-  configs.Centroids.DENSITY: _INITIAL.DENSITY_BASED,
-  configs.Centroids.KMEANS: _INITIAL.KMEANS_PLUS_PLUS,
+_INITIAL = {
+  configs.Centroids.LINEAR: 'LINEAR',
+  configs.Centroids.RANDOM: 'RANDOM',
+  configs.Centroids.DENSITY: 'DENSITY_BASED',
+  configs.Centroids.KMEANS: 'KMEANS_PLUS_PLUS',
 }
 
 
@@ -68,13 +66,17 @@ def _nearest_centroids(
     return weights
   if count == 1:  # TF-MOT wants two.
     return np.full_like(weights, weights.mean())
+  # Here, since it takes most of a second and other stages do without.
+  import tensorflow_model_optimization as tfmot
+
+  library = tfmot.clustering.keras
   layer = tf_keras.layers.Dense(1, use_bias=False)
   model = tf_keras.Sequential([tf_keras.Input((weights.size,)), layer])
   layer.set_weights([weights[:, None]])
-  wrapped = tfmot.clustering.keras.cluster_weights(
-    model, count, _CENTROIDS[centroids]
+  wrapped = library.cluster_weights(
+    model, count, library.CentroidInitialization[_INITIAL[centroids]]
   )
-  stripped = tfmot.clustering.keras.strip_clustering(wrapped)
+  stripped = library.strip_clustering(wrapped)
   nearest = stripped.layers[-1].get_weights()[0][:, 0]
   _, members = np.unique(nearest, return_inverse=True)
   means = np.bincount(members, weights) / np.bincount(members)

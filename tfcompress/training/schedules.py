@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from tfcompress.core import configs
@@ -69,9 +68,7 @@ def optimizer(
   return result
 
 
-def pruning(
-  config: configs.PruneConfig, total_steps: int
-) -> tfmot.sparsity.keras.PruningSchedule:
+def pruning(config: configs.PruneConfig, total_steps: int):
   """Returns TF-MOT's schedule with begin and end in steps.
 
   The mask is renewed for the last time exactly at the end, when the target is
@@ -88,11 +85,15 @@ def pruning(
     )
   frequency = max(1, span // _MASK_UPDATES)
   end = begin + span // frequency * frequency
+  # Here, since it takes most of a second and other stages do without.
+  import tensorflow_model_optimization as tfmot
+
+  library = tfmot.sparsity.keras
   if config.schedule is configs.PruningSchedule.CONSTANT:
-    return tfmot.sparsity.keras.ConstantSparsity(
+    return library.ConstantSparsity(
       config.target_sparsity, begin, end, frequency
     )
-  return tfmot.sparsity.keras.PolynomialDecay(
+  return library.PolynomialDecay(
     config.initial_sparsity,
     config.target_sparsity,
     begin,
