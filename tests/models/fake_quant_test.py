@@ -1,19 +1,20 @@
 """Fake-quantized networks: by hand, in training, and against their files."""
 
-import warnings
-
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 from ai_edge_litert import interpreter as litert
 
+from tfcompress.conversion import tflite
 from tfcompress.core import quantized_layers, types
 from tfcompress.models import fake_quant, graph, heads, resnet
 
 layers = tf_keras.layers
 
-SPEC = types.ModelSpec(internal_size=64, width_multiplier=0.25, num_classes=10)
+SPEC = types.ModelSpec(
+  blocks=(1, 1, 1, 1), internal_size=64, width_multiplier=0.25, num_classes=10
+)
 
 
 def images(count: int, size: int, seed: int, labels=None) -> np.ndarray:
@@ -53,7 +54,7 @@ class Masks(tf_keras.callbacks.Callback):
 
 @pytest.fixture(scope='module')
 def plain() -> tf_keras.Model:
-  """A ResNet-18 whose resize from 224 to 64 pixels has nothing left to do."""
+  """A ResNet whose resize from 224 to 64 pixels has nothing left to do."""
   tf_keras.utils.set_random_seed(1)
   model = at_size(resnet.build(SPEC), 64)
   for layer in model.layers:
@@ -64,7 +65,7 @@ def plain() -> tf_keras.Model:
 
 @pytest.fixture(scope='module')
 def network(plain) -> tf_keras.Model:
-  """A quantized ResNet-18 of 10 classes, trained for 30 steps under masks."""
+  """A quantized ResNet of 10 classes, trained for 30 steps under masks."""
   network = fake_quant.quantized(plain)
   labels = np.arange(320) % 10
   pixels = images(320, 64, 1, labels)
@@ -79,21 +80,11 @@ def network(plain) -> tf_keras.Model:
   return network
 
 
-def convert(network: tf_keras.Model, dtype=tf.uint8) -> bytes:
-  image = tf_keras.Input(batch_shape=(1, *network.input_shape[1:]))
-  single = tf_keras.Model(image, network(image, training=False))
-  converter = tf.lite.TFLiteConverter.from_keras_model(single)
-  converter.optimizations = [tf.lite.Optimize.DEFAULT]
-  converter.inference_input_type = dtype
-  converter.inference_output_type = dtype
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    return converter.convert()
-
-
-def opened(file: bytes) -> litert.Interpreter:
+def converted(
+  network: tf_keras.Model, dtype: types.IoDtype = types.IoDtype.UINT8
+) -> litert.Interpreter:
   interpreter = litert.Interpreter(
-    model_content=file,
+    model_content=tflite.convert(network, types.Variant.INT8, dtype),
     experimental_op_resolver_type=(
       litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     ),
@@ -127,7 +118,7 @@ def snr_db(expected, got) -> float:
 
 @pytest.fixture(scope='module')
 def file(network) -> litert.Interpreter:
-  return opened(convert(network))
+  return converted(network)
 
 
 def test_the_file_is_int8_throughout_and_takes_pixels(file):
@@ -205,7 +196,7 @@ def test_names_and_weights_are_those_of_the_float_model(plain):
   assert not fake_quant.is_quantized(plain)
   assert fake_quant.is_quantized(network)
   kernels = graph.kernels(network)
-  assert len(kernels) == 21
+  assert len(kernels) == 13
   assert list(kernels) == list(graph.kernels(plain))
   for layer in plain.layers:
     copies = network.get_layer(layer.name).get_weights()
@@ -401,7 +392,7 @@ def test_a_mobile_network_goes_through():
   fake_quant.calibrate(network, [pixels])
   depthwise = graph.kernels(network)['depthwise']
   assert depthwise is network.get_layer('depthwise').depthwise_kernel
-  file = opened(convert(network))
+  file = converted(network)
   assert dtypes(file) == {'int8', 'uint8', 'int32'}
   pixels = images(50, 32, 6)
   expected, got = np.array(network(pixels)), outputs_of(file, pixels)
@@ -409,15 +400,15 @@ def test_a_mobile_network_goes_through():
   assert snr_db(np.array(model(pixels)), expected) >= 20
 
 
-@pytest.mark.parametrize('dtype', ['int8', 'float32'])
+@pytest.mark.parametrize('dtype', [types.IoDtype.INT8, types.IoDtype.FLOAT32])
 def test_other_inputs_and_outputs(dtype):
   network = two_layers()
   fake_quant.calibrate(network, [images(8, 1, 7)])
-  file = opened(convert(network, tf.as_dtype(dtype)))
+  file = converted(network, dtype)
   (inputs,), (outputs,) = file.get_input_details(), file.get_output_details()
-  assert np.dtype(inputs['dtype']).name == dtype
-  assert np.dtype(outputs['dtype']).name == dtype
-  if dtype == 'int8':
+  assert np.dtype(inputs['dtype']).name == dtype.value
+  assert np.dtype(outputs['dtype']).name == dtype.value
+  if dtype is types.IoDtype.INT8:
     assert inputs['quantization'] == (1, -128)
 
 
