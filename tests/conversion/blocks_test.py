@@ -112,7 +112,9 @@ def test_convolutions_that_stay(conv, size):
 @pytest.mark.parametrize('internal', [64, 112, 224])
 @pytest.mark.parametrize('width', [0.5, 1.0])
 def test_all_rewrites_of_a_resnet_of_every_size(width, internal):
-  spec = types.ModelSpec(width_multiplier=width, internal_size=internal)
+  spec = types.ModelSpec(
+    blocks=(1, 1), width_multiplier=width, internal_size=internal
+  )
   model = rewrites_test.randomized(resnet.build(spec))
   network, done = rewrites.rewritten(model)
   assert done == (types.Rewrite.NORMALIZATION,)
