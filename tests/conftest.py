@@ -19,6 +19,7 @@ TOGETHER = {
   'own_model_test',
   'preserved_test',
   'sensitivity_test',
+  'techniques_test',
   'tflite_file_test',
   'variants_test',
 }
@@ -34,8 +35,8 @@ def pytest_collection_modifyitems(items):
   """Keeps what shares a costly fixture in one process."""
   for item in items:
     group = item.module.__name__.rpartition('.')[2]
-    if 'exported' in item.fixturenames:
-      group = 'exported'
+    if 'baseline' in item.fixturenames:  # 'exported' needs it too.
+      group = 'baseline'
     elif group not in TOGETHER:
       continue
     item.add_marker(pytest.mark.xdist_group(group))
