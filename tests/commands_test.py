@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = ('train', 'export', 'evaluate', 'compress')
 FLAGFILES = sorted((ROOT / 'flags').rglob('*.cfg'))
 TINY = (
+  '--blocks=1,1',
   '--width_multiplier=0.125',
   '--input_size=48',
   '--internal_size=32',

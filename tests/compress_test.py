@@ -33,7 +33,7 @@ FLAGFILES = {
   ),
   'p/baseline.cfg': (
     '--flagfile=images.cfg\n--stage=baseline\n--width_multiplier=0.125\n'
-    '--input_size=48\n--internal_size=32\n--epochs=4\n'
+    '--blocks=1,1\n--input_size=48\n--internal_size=32\n--epochs=4\n'
   ),
   'p/slim.cfg': (
     '--flagfile=images.cfg\n--stage=slim\n--channel_ratio=0.5\n--epochs=12\n'
@@ -221,7 +221,7 @@ def require_result(out: pathlib.Path, printed: str) -> None:
     parity = made['parity']['agreement_percent']
     assert float(line['agreement_percent']) == parity
     dtype = line['name'].rpartition('_')[2]
-    assert line['weights'] == f'{dtype} 21'
+    assert line['weights'] == f'{dtype} 7'
     for figure in ('size', 'latency', 'accuracy'):
       assert name == FILES[0] or record['score'][figure] is not None
     if name != FILES[0]:
