@@ -114,10 +114,9 @@ def test_the_uint8_input_takes_pixels_as_they_are(variant, exported):
   assert (scale, zero_point) == (1, 0)
 
 
-def test_metadata_and_architecture_by_hand(baseline, tmp_path):
+def test_metadata_and_architecture_by_hand(baseline, exported):
   spec = records.read_manifest(baseline).model
-  folder = tmp_path / 'out'
-  run.run(config(baseline, folder, variant=types.Variant.FLOAT32))
+  folder = pathlib.Path(exported[types.Variant.FLOAT32])
   metadata = json.loads((folder / 'metadata.json').read_text())
   assert set(metadata) == {'username', 'teamname', 'model_format', 'tfcompress'}
   assert metadata['model_format'] == 'tflite'

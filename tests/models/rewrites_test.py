@@ -1,5 +1,7 @@
 """Rewritten networks give the same numbers, and are what was meant."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tf_keras
@@ -9,6 +11,7 @@ from tfcompress.models import fake_quant, graph, resnet, rewrites
 
 layers = tf_keras.layers
 Rewrite = types.Rewrite
+SPEC = types.ModelSpec(blocks=(1, 1), width_multiplier=0.125, input_size=32)
 
 
 def randomized(model):
@@ -58,7 +61,7 @@ def network(*body, size=32):
   ],
 )
 def test_every_stem(stem, kernel):
-  spec = types.ModelSpec(width_multiplier=0.125, input_size=32, stem=stem)
+  spec = dataclasses.replace(SPEC, stem=stem)
   model = randomized(resnet.build(spec))
   other, _ = rewrites.rewritten(model)
   assert other.get_layer('stem_conv').kernel.shape == kernel
@@ -67,9 +70,7 @@ def test_every_stem(stem, kernel):
 
 @pytest.mark.parametrize('normalization', list(types.Normalization)[1:])
 def test_a_normalization_goes_into_the_stem(normalization):
-  spec = types.ModelSpec(
-    width_multiplier=0.125, input_size=32, normalization=normalization
-  )
+  spec = dataclasses.replace(SPEC, normalization=normalization)
   model = randomized(resnet.build(spec))
   other, done = rewrites.rewritten(model, [Rewrite.NORMALIZATION])
   assert done == (Rewrite.NORMALIZATION,)
@@ -110,8 +111,7 @@ def test_a_last_layer_that_does_nothing_is_left_out():
 
 
 def test_a_network_trained_for_int8_keeps_its_ranges():
-  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
-  model = fake_quant.quantized(randomized(resnet.build(spec)))
+  model = fake_quant.quantized(randomized(resnet.build(SPEC)))
   fake_quant.calibrate(model, [pixels(32)])
   same, done = rewrites.rewritten(model)
   assert same is model
@@ -172,8 +172,7 @@ def test_a_resize_beside_the_normalization(before):
 
 
 def test_a_clustered_stem_keeps_its_values():
-  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
-  model = randomized(resnet.build(spec))
+  model = randomized(resnet.build(SPEC))
   kernel = model.get_layer('stem_conv').kernel
   kernel.assign(np.where(kernel > 0, 0.5, -0.25))
   other, done = rewrites.rewritten(model)
@@ -184,8 +183,7 @@ def test_a_clustered_stem_keeps_its_values():
 
 
 def test_some_can_be_left_out_of_all():
-  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
-  model = resnet.build(spec)
+  model = resnet.build(SPEC)
   _, done = rewrites.rewritten(model, leave_out=[Rewrite.NORMALIZATION])
   assert done == ()
 
@@ -201,8 +199,7 @@ def test_a_layer_of_the_users_own_is_not_left_out():
 
 
 def test_zeros_and_counts_stay():
-  spec = types.ModelSpec(width_multiplier=0.125, input_size=32)
-  model = randomized(resnet.build(spec))
+  model = randomized(resnet.build(SPEC))
   kernel = model.get_layer('stem_conv').kernel
   kernel.assign(np.where(np.arange(kernel.shape[-1]) < 3, 0, kernel))
   other, _ = rewrites.rewritten(model)
