@@ -1,16 +1,20 @@
 """From a tf_keras model to the bytes of a `.tflite`."""
 
+import itertools
 import warnings
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.lite.python import convert as convert_lib
+from tensorflow.python.framework import convert_to_constants
 
 from tfcompress.conversion import edge_quantizer, float_files, variants
 from tfcompress.conversion import representative as representative_lib
 from tfcompress.core import types
 from tfcompress.models import fake_quant
+
+_MOST_CONSTANTS_BYTES = 8 * 2**20  # as constants, more are copied too often
 
 
 def convert(
@@ -142,9 +146,32 @@ def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
   holder.call = tf.function(
     lambda image: {name: model(image, training=False)}, input_signature=[image]
   )
-  return tf.lite.TFLiteConverter.from_concrete_functions(
-    [holder.call.get_concrete_function()], holder
+  function = holder.call.get_concrete_function()
+  size_bytes = sum(w.shape.num_elements() * w.dtype.size for w in model.weights)
+  if size_bytes < _MOST_CONSTANTS_BYTES:
+    function, holder = _with_constants(function, name), tf.Module()
+  return tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
+
+
+def _with_constants(function, name: str):
+  """The function without variables and gradients; its output is `name`.
+
+  The converter saves and loads what it is given, and takes longer for a hundred
+  variables, and for the gradient of every rounding, than for all the rest.
+  """
+  frozen = convert_to_constants.convert_variables_to_constants_v2(
+    function, lower_control_flow=False
   )
+  graph_def = frozen.graph.as_graph_def()
+  inner = (f.node_def for f in graph_def.library.function)
+  for node in itertools.chain(graph_def.node, *inner):
+    node.attr.pop('_gradient_op_type', None)
+  whole = tf.compat.v1.wrap_function(
+    lambda: tf.graph_util.import_graph_def(graph_def, name=''), []
+  )
+  of = whole.graph.as_graph_element
+  (image,), (output,) = frozen.inputs, frozen.outputs
+  return whole.prune([of(image.name)], {name: of(output.name)})
 
 
 def _with_full_range(images: np.ndarray) -> np.ndarray:
