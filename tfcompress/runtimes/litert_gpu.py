@@ -22,8 +22,8 @@ _STDOUT, _STDERR = 1, 2
 _SHARE = re.compile(r'(\d+) operations will run on the GPU.* remaining (\d+)')
 _REFUSED = re.compile(r'not supported by GPU delegate:\s*(.+)')
 _NO_ADAPTER = 'Failed to initialize WebGPU'
-# What it goes on to compute is wrong: an int8 1x1 convolution of stride 2 gets
-# the shape of one of stride 1.
+# What it goes on to compute is wrong: a strided 1x1 convolution of integer weights
+# gets the shape of one without a stride.
 _MISTAKEN = re.compile(r'(Shape mismatch in GpuModel.*|TopK requires.*)')
 _PARTLY = 'not accelerated'  # in its error
 _REMEDY = 'where the file has another signature, --signature takes it'
