@@ -24,6 +24,7 @@ FILES = ('1_baseline_float32', '1_baseline_int8', '2_slim_int8')
 FLAGFILES = {
   'p.cfg': (
     '--stages=baseline,slim\n--output_dir=out\n--variants=int8\n--runs=10\n'
+    '--seconds=0\n--processes=1\n'
     '--min_agreement_percent=0\n--min_snr_db=-100\n--calibration_examples=9\n'
     '--parity_examples=12\n'
   ),
@@ -216,7 +217,7 @@ def require_result(out: pathlib.Path, printed: str) -> None:
     assert float(line['latency_ms']) == record['latency_ms']['mean']
     assert float(line['peak_memory_mib']) == record['memory_mib']['peak']
     assert float(line['top1_percent']) == record['accuracy']['top1_percent']
-    assert record['latency_ms']['runs'] == 10
+    assert record['latency_ms']['runs'] >= 10
     made = json.loads((file.parent / 'metadata.json').read_text())['tfcompress']
     parity = made['parity']['agreement_percent']
     assert float(line['agreement_percent']) == parity

@@ -61,6 +61,9 @@ def run(main: Callable[[], None], usage: str) -> None:
   try:
     _parse(sys.argv)
     main()
+  except BrokenPipeError:  # Who read our output has seen enough.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
   except (flags.Error, ValueError, OSError) as error:
     _fail(' '.join(str(error).split()))
   except KeyboardInterrupt:
@@ -74,7 +77,9 @@ def _parse(argv: list[str]) -> None:
 
 
 def _fail(message: str) -> None:
-  print(f'error: {message}', file=sys.stderr)
+  # A path may hold bytes that are no text.
+  text = message.encode(errors='backslashreplace').decode()
+  print(f'error: {text}', file=sys.stderr)
   sys.exit(1)
 
 

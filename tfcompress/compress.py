@@ -27,7 +27,7 @@ _EXPORT = (
   'min_snr_db',
   'custom_objects',
 )
-_EVALUATE = ('runs', 'num_threads')
+_EVALUATE = ('runs', 'seconds', 'processes', 'num_threads')
 _REPORT = 'comparison'
 
 
@@ -63,6 +63,8 @@ def _define_flags() -> None:
   cli_flags.define(
     measurements.MeasureConfig,
     runs=('evaluate: timed inferences of each file, at least', 1),
+    seconds=('evaluate: of timed inferences, at least', 0.0),
+    processes=('evaluate: fresh ones that share the timed inferences', 1),
   )
   text = 'evaluate: of one timed inference'
   flags.DEFINE_integer('num_threads', 1, text, 1)

@@ -121,10 +121,10 @@ def _define_measure_flags() -> None:
   cli_flags.define(
     measurements.Limits,
     isolation='of the process that opens a file; the strictest that works here',
-    memory_limit=('of that process, in MiB', 1),
-    time_limit=('seconds that it may take to answer', _ABOVE_ZERO),
-    process_limit=('processes that it may have', 1),
-    file_limit=('MiB of a file that it writes', 0),
+    memory_limit=('of that process, in MiB', 1, 10**7),
+    time_limit=('seconds that it may take to answer', _ABOVE_ZERO, 1e7),
+    process_limit=('processes that it may have', 1, 10**5),
+    file_limit=('MiB of a file that it writes', 1, 10**7),
   )
 
 
@@ -153,6 +153,8 @@ _define_flags()
 def _configs() -> list[measurements.MeasureConfig]:
   """A config a model, or one a runtime of the only model."""
   cli_flags.require('model', example='flags/evaluate.cfg')
+  if '' in FLAGS.model:
+    raise ValueError('--model is empty; expected a file or folder')
   first = _config(FLAGS.model[0], None)
   if FLAGS.runtime != _ALL:
     rest = [_config(path, first.data) for path in FLAGS.model[1:]]
@@ -187,6 +189,7 @@ def _config(
   if FLAGS.runtime not in (None, _ALL):
     wanted = measurements.Runtime(FLAGS.runtime)
   runtime = load.runtime_of(path, wanted)
+  _require_files()
   return cli_flags.read(
     measurements.MeasureConfig,
     file=cli_flags.read(measurements.OpenConfig, model=path, runtime=runtime),
@@ -196,6 +199,19 @@ def _config(
     class_names=tuple(metadata.get('class_names', ())),
     limits=cli_flags.read(measurements.Limits),
   )
+
+
+def _require_files() -> None:
+  """Raises ValueError for flags whose fault would be seen late."""
+  for name in ('class_map', 'loader'):
+    path = FLAGS[name].value
+    if path and not pathlib.Path(path).is_file():
+      raise ValueError(f'--{name}={path}: no such file')
+  sizes = FLAGS.batch_sizes or []
+  if any(not text.strip().isdecimal() or not int(text) for text in sizes):
+    raise ValueError(
+      f'--batch_sizes={",".join(sizes)}: expected whole numbers above zero'
+    )
 
 
 def _scaling(metadata: dict) -> dict[str, object]:
@@ -330,6 +346,8 @@ def _recorded(path: str) -> measurements.BaselineRecord:
     raise ValueError(
       f'{path}: not a record that evaluate wrote of one model ({error})'
     ) from error
+  if record.failure:
+    raise ValueError(f'{path}: the record of a failure ({record.failure})')
   return _of_record(record, path)
 
 
@@ -340,7 +358,7 @@ def _figures(
   figures = baseline.figures
   if record:
     if record.failure:
-      raise ValueError(f'the baseline cannot be measured: {record.failure}')
+      raise ValueError(f'the baseline fails: {record.failure}')
     figures = _of_record(record, baseline.source)
     accuracy_wanted = measurements.Part.ACCURACY.value in FLAGS.parts
     if figures.top1_percent is None and accuracy_wanted:
@@ -387,7 +405,8 @@ def _evaluate() -> None:
     print(f'written: {path}')
   failures = [record.failure for record in found if record.failure]
   if failures and (FLAGS.runtime != _ALL or len(failures) == len(found)):
-    raise ValueError(failures[0])
+    more = f' (and {len(failures) - 1} more fail)' if failures[1:] else ''
+    raise ValueError(f'{failures[0]}{more}')
 
 
 def _measured(
@@ -401,7 +420,7 @@ def _measured(
     from tfcompress.measurement import run
 
     beside = [baseline.config] if baseline.config else []
-    found = run.measure([*beside, *configs])
+    found = run.measure([*beside, *configs], with_baseline=bool(beside))
   reference = found.pop(0) if beside else None
   figures = _figures(baseline, reference)
   if reference:

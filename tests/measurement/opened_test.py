@@ -1,7 +1,9 @@
 """Models that a process of their own must contain."""
 
 import dataclasses
+import pathlib
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -161,6 +163,7 @@ def test_plain_processes_do_and_the_record_says_so(
     'network',
     'files of others',
     'labels',
+    'number of processes',
   )
 
 
@@ -203,3 +206,90 @@ def test_a_wanted_isolation_that_is_not_there(monkeypatch):
   with pytest.raises(ValueError, match='no program bwrap; install'):
     sandbox.level_of(Isolation.BUBBLEWRAP)
   sandbox._obstacle.cache_clear()
+
+
+@pytest.mark.skipif(
+  not bubblewrap_works(), reason='bubblewrap is not installed'
+)
+def test_root_cannot_mount_its_file_to_be_written(tmp_path):
+  file = programs.write(
+    tmp_path,
+    """
+    import ctypes
+    remount = 32 | 4096  # of Linux: MS_REMOUNT | MS_BIND
+    for folder in (path, '/usr', '/'):
+      ctypes.CDLL(None).mount(b'none', folder.encode(), None, remount, None)
+    with open(path, 'ab') as model:
+      model.write(b'more')
+    """,
+  )
+  before = pathlib.Path(file.model).read_bytes()
+  assert 'Read-only file system' in refusal(file, Isolation.BUBBLEWRAP)
+  assert pathlib.Path(file.model).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  ('load', 'sentence'),
+  [
+    ("os.write(int(sys.argv[1]), b'[' * 100000 + b'\\n')", 'nonsense'),
+    ("os.write(int(sys.argv[1]), b'{}\\n')", 'nonsense'),
+    ('os._exit(200)', 'ended by itself, exit code 200'),
+    (
+      'fcntl.fcntl(int(sys.argv[2]), fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL)',
+      'changing shared memory',
+    ),
+  ],
+)
+def test_hostile_answers_are_one_sentence(load, sentence, tmp_path):
+  file = programs.write(tmp_path, f'import fcntl, os, sys\n{load}')
+  assert sentence in refusal(file, Isolation.PROCESS)
+
+
+def test_memory_in_files_without_a_name_counts(tmp_path):
+  file = programs.write(
+    tmp_path,
+    """
+    import os
+    kept = [os.memfd_create('kept') for _ in range(8)]
+    for one in kept:
+      os.write(one, b'1' * 2**27)
+    time.sleep(60)
+    """,
+  )
+  sentence = refusal(file, Isolation.PROCESS, memory_limit=900)
+  assert 'of memory, limit 900' in sentence
+
+
+def test_what_hides_from_its_parent_ends_with_it(tmp_path):
+  file = programs.write(
+    tmp_path,
+    f"""
+    import os, time
+    if not os.fork():
+      os.setsid()
+      if not os.fork():
+        open('{tmp_path}/hidden', 'w').write(str(os.getpid()))
+        time.sleep(600)
+      os._exit(0)
+    while not os.path.exists('{tmp_path}/hidden'): time.sleep(0.01)
+    time.sleep(0.1)
+    """,
+  )
+  run(file, dataclasses.replace(LIMITS, isolation=Isolation.PROCESS))
+  hidden = int((tmp_path / 'hidden').read_text())
+  command = pathlib.Path(f'/proc/{hidden}/cmdline')
+  deadline = time.monotonic() + 10
+  # Of one that has ended, and that nobody has asked after, it is empty.
+  while command.exists() and command.read_bytes():
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+
+
+def test_a_folder_whose_links_lead_out_of_it(tmp_path):
+  folder = tmp_path / 'saved'
+  folder.mkdir()
+  (folder / 'saved_model.pb').write_bytes(b'a graph')
+  (folder / 'inside').symlink_to('saved_model.pb')
+  (folder / 'assets').symlink_to('/etc')
+  with pytest.raises(ValueError, match='assets is a link out of the folder'):
+    opened.Opened(measurements.OpenConfig(str(folder)), LIMITS)

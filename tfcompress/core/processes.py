@@ -80,7 +80,9 @@ def ended_by(number: int, crash: str) -> Exception:
   """
   if number == signal.SIGKILL:
     return OSError(errno.ENOMEM, 'killed, as a system does without memory')
-  return ValueError(f'{signal.Signals(number).name}: {crash}')
+  known = number in signal.valid_signals()
+  name = signal.Signals(number).name if known else f'signal {number}'
+  return ValueError(f'{name}: {crash}')
 
 
 def die_with_parent() -> None:

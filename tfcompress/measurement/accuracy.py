@@ -5,7 +5,6 @@ The labels stay in this process: the one that opened the model sees images.
 
 import dataclasses
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
@@ -20,6 +19,7 @@ from tfcompress.runtimes import load
 CHUNK = 32  # images that change hands at once
 _TOP = 5
 _TRIED_IMAGES = 200
+_LONGEST_MAP = 2**20  # characters
 # Several of them with a thread each compute more than one with several.
 _COPIED = (
   measurements.Runtime.LITERT_CPU,
@@ -216,7 +216,8 @@ def _columns(
 
 def _class_map(path: str, outputs: int, classes: int) -> np.ndarray:
   try:
-    columns = np.array(pathlib.Path(path).read_text().split(), np.int64)
+    with open(path) as file:
+      columns = np.array(file.read(_LONGEST_MAP).split(), np.int64)
   except (OSError, ValueError) as error:
     raise ValueError(
       f'--class_map={path}: {error}; expected a whole number a line'

@@ -1,5 +1,6 @@
 """A model file, opened in a process of its own that may crash, hang or lie."""
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -13,7 +14,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -25,6 +27,10 @@ _WORKER = 'tfcompress.measurement.worker'
 _LONGEST_ANSWER = 2**26
 _LOOK_SECONDS = 0.2
 _SIGNALLED = 128  # and the signal's number: how bubblewrap reports one
+_OWN_PROCESSES = {measurements.Isolation.BUBBLEWRAP: 2}  # beside the model's
+_LARGEST_SIDE, _MOST_OUTPUTS, _MOST_MS = 4096, 10**6, 1e9
+_LAST_WORDS = 300
+_MARK = 'TFCOMPRESS_PROCESS'
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 # Between what a process says its runs took and what our clock saw.
 _SHARE_BETWEEN, _SECONDS_BETWEEN, _SECONDS_A_RUN = 0.25, 0.05, 30e-6
@@ -63,6 +69,8 @@ class Opened:
       copies: of the model in the process, for images at the same time.
     """
     self._file, self._limits = file, limits
+    if (folder := interface.file_of(file.model)).is_dir():
+      sandbox.require_own_files(folder)
     self.level = sandbox.level_of(limits.isolation)
     self.cpu_seconds = 0.0
     self._exceeded, self._buffer = '', b''
@@ -78,6 +86,7 @@ class Opened:
         cores=list(cores),
         file_mib=limits.file_limit if contained else None,
       )
+      self._require_sane(self.about)
     except BaseException:
       self.close()
       raise
@@ -89,11 +98,15 @@ class Opened:
     self.close()
 
   def close(self) -> None:
-    """Ends the process, whatever it does."""
+    """Ends the process and what it started, whatever they do."""
     self._done.set()
+    self._watcher.join()
+    family = self._family()
     self._kill()
     self._process.wait()
-    self._watcher.join()
+    for pid in family[1:]:
+      with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
     self._channel.close()
     self._log.close()
     os.close(self._memory)
@@ -105,10 +118,13 @@ class Opened:
     pixels = replies.NUM_SLOTS * math.prod(images)
     pixels += -pixels % 4
     total = pixels + 4 * replies.NUM_SLOTS * math.prod(scores)
-    os.ftruncate(self._memory, total)
-    # Or the other process could cut it short under our hands.
-    fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
-    mapped = mmap.mmap(self._memory, total)
+    try:
+      os.ftruncate(self._memory, total)
+      # Or the other process could cut it short under our hands.
+      fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+      mapped = mmap.mmap(self._memory, total)
+    except (OSError, ValueError) as error:
+      raise self._nonsense(f'by changing shared memory ({error})') from error
     shape = (replies.NUM_SLOTS, *images)
     slots = np.frombuffer(mapped, np.uint8, math.prod(shape)).reshape(shape)
     shape = (replies.NUM_SLOTS, *scores)
@@ -178,7 +194,12 @@ class Opened:
     return rate.images / rate.seconds
 
   def parameters(self) -> replies.Parameters:
-    return self._ask(replies.Parameters, 'parameters')
+    counted = self._ask(replies.Parameters, 'parameters')
+    if counted.total is not None and not (
+      0 <= (counted.nonzero or 0) <= counted.total
+    ):
+      raise self._nonsense(f'{counted.nonzero} of {counted.total} parameters')
+    return counted
 
   def profile(self) -> measurements.ProfileRecord:
     return self._ask(measurements.ProfileRecord, 'profile')
@@ -188,13 +209,14 @@ class Opened:
     self._memory = os.memfd_create('images', os.MFD_ALLOW_SEALING)
     self._log = os.fdopen(os.memfd_create('log'), 'w+b')
     file = _absolute(self._file)
+    self._mark = uuid.uuid4().hex
     with theirs:
       self._process = subprocess.Popen(
         [
           *sandbox.command(self.level, file, self._limits, _WORKER),
           *map(str, (theirs.fileno(), self._memory)),
         ],
-        env=sandbox.environment(self.level, file),
+        env=sandbox.environment(self.level, file) | {_MARK: self._mark},
         pass_fds=(theirs.fileno(), self._memory),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -211,14 +233,14 @@ class Opened:
       return
     limits = self._limits
     while not self._done.wait(_LOOK_SECONDS):
-      tree = _family(self._process.pid)
-      used = sum(_resident_mib(process) for process in tree)
+      tree = self._family()
+      used = _memory_mib(tree)
       if used > limits.memory_limit:
         self._exceeded = (
           f'took {used:.0f} MiB of memory, limit {limits.memory_limit} '
           '(--memory_limit)'
         )
-      elif len(tree) > limits.process_limit:
+      elif len(tree) - _OWN_PROCESSES.get(self.level, 0) > limits.process_limit:
         self._exceeded = (
           f'started {len(tree)} processes, limit {limits.process_limit} '
           '(--process_limit)'
@@ -226,6 +248,27 @@ class Opened:
       if self._exceeded:
         self._kill()
         return
+
+  def _family(self) -> list[int]:
+    """The process, all that it started, and what hid from it but not its mark."""
+    found = _descendants(self._process.pid)
+    if self.level is not measurements.Isolation.BUBBLEWRAP:
+      found += [pid for pid in _marked(self._mark) if pid not in found]
+    return found
+
+  def _require_sane(self, about: replies.Opened) -> None:
+    """Raises ModelError for figures that cannot be, of a process that lies."""
+    times = (about.load_ms, about.first_ms, about.peak_mib)
+    if not (
+      0 < about.image_size <= _LARGEST_SIDE
+      and 0 < about.num_outputs <= _MOST_OUTPUTS
+      and all(0 <= figure < _MOST_MS for figure in times)
+      and abs(about.grown_mib) < _MOST_MS
+    ):
+      raise self._nonsense(
+        f'images of {about.image_size} pixels, {about.num_outputs} outputs and '
+        f'{", ".join(f"{figure:.4g}" for figure in times)} ms and MiB'
+      )
 
   def _kill(self) -> None:
     if self._process.poll() is None:
@@ -251,7 +294,9 @@ class Opened:
       done = None
       if refused is None and kind:
         done = records.from_json(kind, answer['done'])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+      ValueError, KeyError, TypeError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
       raise self._nonsense(f'nonsense ({error})') from error
     if refused is not None:
       raise ModelError(self._renamed(str(refused)))
@@ -292,7 +337,7 @@ class Opened:
     if self._exceeded:
       return ModelError(f'{path}: the model {self._exceeded}')
     number = -code if code < 0 else code - _SIGNALLED
-    if number > 0:
+    if number in signal.valid_signals():
       crash = (
         'the process that opened it crashed; the file is damaged, or too large '
         'for this machine'
@@ -308,7 +353,7 @@ class Opened:
     self._log.seek(0)
     lines = self._log.read()[-4096:].decode(errors='replace').split('\n')
     words = [line.strip() for line in lines if line.strip()]
-    return f': {self._renamed(words[-1])}' if words else ''
+    return f': {self._renamed(words[-1])[:_LAST_WORDS]}' if words else ''
 
   def _nonsense(self, what: str) -> ModelError:
     return ModelError(
@@ -339,7 +384,7 @@ def _refuse_constant(name: str) -> None:
   raise ValueError(f'{name} is no number')
 
 
-def _family(pid: int) -> Sequence[int]:
+def _descendants(pid: int) -> list[int]:
   """A process and all that it started."""
   found = [pid]
   for one in found:  # Grows on the way.
@@ -351,9 +396,28 @@ def _family(pid: int) -> Sequence[int]:
   return found
 
 
-def _resident_mib(pid: int) -> float:
-  try:
-    pages = int(pathlib.Path(f'/proc/{pid}/statm').read_text().split()[1])
-  except (OSError, IndexError):
-    return 0.0
-  return pages * mmap.PAGESIZE / 2**20
+def _marked(mark: str) -> Iterator[int]:
+  """Processes that were started with our mark among their variables."""
+  wanted = f'{_MARK}={mark}'.encode()
+  for process in pathlib.Path('/proc').glob('[0-9]*'):
+    try:
+      if wanted in (process / 'environ').read_bytes().split(b'\0'):
+        yield int(process.name)
+    except OSError:  # Of another user, or it has ended meanwhile.
+      continue
+
+
+def _memory_mib(pids: Iterable[int]) -> float:
+  """Memory that processes hold: resident, or in files that have no name."""
+  pages, unnamed = 0, {}
+  for pid in pids:
+    process = pathlib.Path(f'/proc/{pid}')
+    try:
+      pages += int((process / 'statm').read_text().split()[1])
+      for file in (process / 'fd').iterdir():
+        if os.readlink(file).startswith('/memfd:'):
+          status = os.stat(file)
+          unnamed[status.st_ino] = status.st_blocks
+    except (OSError, IndexError):  # It has ended meanwhile.
+      continue
+  return (pages * mmap.PAGESIZE + 512 * sum(unnamed.values())) / 2**20

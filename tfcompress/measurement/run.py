@@ -19,7 +19,7 @@ _RATE_SECONDS = 1.0
 
 
 def measure(
-  configs: Sequence[measurements.MeasureConfig],
+  configs: Sequence[measurements.MeasureConfig], *, with_baseline: bool = False
 ) -> list[measurements.Measurement]:
   """Measures the parts that configs ask for; the others stay None.
 
@@ -29,25 +29,31 @@ def measure(
   Args:
     configs: of the models. Latency takes runs, seconds, processes and threads
       from the first.
+    with_baseline: the first is what the others are scored against: without it
+      nothing is measured.
 
   Returns:
     A measurement a config. Where its `failure` says why, the model failed, and
     what comes after is not measured.
 
   Raises:
-    ValueError: no model there, or data that cannot be read.
+    ValueError: no model there, data that cannot be read or that has other
+      classes than a model, or a baseline that fails.
   """
   found = [_Found(config) for config in configs]
   for one in found:
     one.attempt(one.describe)
-  _measure_latency(found)
-  for one in found:
-    one.attempt(one.measure_rates)
-    one.attempt(one.profile)
+    if with_baseline and found[0].record.failure:
+      raise ValueError(f'the baseline fails: {found[0].record.failure}')
+  # First, for it finds that the images are of other classes.
   reference = None
   for one in found:
     one.attempt(one.measure_accuracy, reference)
     reference = reference or one.classified
+  _measure_latency(found)
+  for one in found:
+    one.attempt(one.measure_rates)
+    one.attempt(one.profile)
   return [one.record for one in found]
 
 
@@ -73,6 +79,7 @@ class _Found:
       accuracy=None,
       score=None,
       environment=environment.describe(),
+      warnings=_of_own_code(config.file),
       isolation=sandbox.record(level),
     )
 
@@ -151,6 +158,22 @@ class _Found:
     return _images(self.config.data, image_size)
 
 
+def _of_own_code(file: measurements.OpenConfig) -> tuple[str, ...]:
+  """What is to be said of a model that brings code along."""
+  brought = {
+    '--loader': file.loader,
+    '--custom_objects': file.custom_objects,
+    '--allow_pickle': file.allow_pickle,
+  }
+  names = [name for name, given in brought.items() if given]
+  if not names:
+    return ()
+  return (
+    f'it ran code of its own ({", ".join(names)}) beside the clock: its times, '
+    'memory and parameters are what that code lets be seen',
+  )
+
+
 @functools.lru_cache(maxsize=8)
 def _images(data, image_size: int) -> np.ndarray:
   return timed.images(data, image_size, latency.NUM_IMAGES)
@@ -187,7 +210,7 @@ def _measure_latency(found: Sequence[_Found]) -> None:
     one.add(
       latency_ms=record,
       throughput_per_s=1000 / record.mean,
-      warnings=tuple(timing.warnings),
+      warnings=(*one.record.warnings, *timing.warnings),
     )
     if timing is not timings[0] and not timings[0].failure:
       path = wanted[0].config.file.model

@@ -19,7 +19,10 @@ _MIB = 2**20
 # What programs need of a system; where one is a link, it stays one.
 _SYSTEM = ('/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64')
 _SETTINGS = ('/etc/ld.so.cache', '/etc/ld.so.conf', '/etc/alternatives')
-_UNSHARED = ('--unshare-all', '--die-with-parent', '--new-session')
+# Root keeps its capabilities otherwise, and could mount what is read-only anew.
+_UNSHARED = (
+  '--unshare-all', '--die-with-parent', '--new-session', '--cap-drop', 'ALL'
+)  # fmt: skip
 _PASSED_ON = ('PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS')
 _CONTAINED = {
   Isolation.BUBBLEWRAP: (
@@ -27,8 +30,7 @@ _CONTAINED = {
     'time', 'number of processes', 'file size',
   ),
   Isolation.PROCESS: (
-    'environment variables', 'memory', 'time', 'number of processes',
-    'file size',
+    'environment variables', 'memory', 'time', 'file size',
   ),
   Isolation.NONE: ('time',),
 }  # fmt: skip
@@ -75,7 +77,7 @@ def command(
     limits: on the files that it writes.
     module: to be run with -m; its arguments come behind.
   """
-  python = [sys.executable, '-m', module]
+  python = [sys.executable, '-P', '-m', module]
   if level is not Isolation.BUBBLEWRAP:
     return python
   arguments = [_BUBBLEWRAP, *_UNSHARED, '--proc', '/proc', '--dev', '/dev']
@@ -154,6 +156,20 @@ def _python_paths() -> Iterator[str]:
   ):
     if not path.startswith('/usr/'):
       yield path
+
+
+def require_own_files(folder: pathlib.Path) -> None:
+  """Raises ValueError if a link leads out of a folder that is to be bound.
+
+  What it leads to would be seen in the sandbox, labels for example.
+  """
+  root = folder.resolve()
+  for path in folder.rglob('*'):
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+      raise ValueError(
+        f'{folder}: {path.relative_to(folder)} is a link out of the folder; '
+        'copy it with its files, as cp -rL does'
+      )
 
 
 def _paths_of(file: measurements.OpenConfig) -> Iterator[str]:

@@ -33,6 +33,15 @@ def number(value: float | None, form: str, unit: str = '') -> str:
   return '' if value is None else f'{value:{form}}{unit}'
 
 
+def times(ratio: float | None, better: str, worse: str) -> str:
+  """Returns a ratio as '2.0 x faster', or '2.0 x slower' where it is below 1."""
+  if ratio is None:
+    return ''
+  return (
+    f'{ratio:.1f} x {better}' if ratio >= 1 else f'{1 / ratio:.1f} x {worse}'
+  )
+
+
 def interval(bounds: measurements.Interval | None, form: str) -> str:
   """Returns 'low to high', or '' where there is none."""
   return '' if bounds is None else f'{bounds[0]:{form}} to {bounds[1]:{form}}'
@@ -63,7 +72,7 @@ def _size(record: measurements.Measurement) -> Iterator[Row]:
   if size is None:
     return
   baseline = number(score and score.baseline.size_mib, '.3f')
-  ratio = number(score and score.size, '.1f', ' x smaller')
+  ratio = times(score and score.size, 'smaller', 'larger')
   yield Row('size, MiB', f'{size.mib:.3f}', '', baseline, ratio)
   yield Row('  gzipped', f'{size.gzip_bytes / 2**20:.3f}')
   if size.parameters is not None:
@@ -81,7 +90,7 @@ def _latency(record: measurements.Measurement) -> Iterator[Row]:
     f'{latency.mean:.3f}',
     interval(latency.mean_ci95, '.3f'),
     number(score and score.baseline.latency_ms, '.3f'),
-    number(score and score.latency, '.1f', ' x faster'),
+    times(score and score.latency, 'faster', 'slower'),
   )
   for name in ('median', 'p90', 'p99'):
     figure = number(getattr(latency, name), '.3f') or TOO_FEW

@@ -11,6 +11,9 @@ _WHERE_SCALING_IS_FROM = {
   'auto': 'the best of all that were tried',
 }
 
+_CHALLENGE = 'challenge'
+_DOCUMENTED = 'as its documents say, of another machine'
+
 
 def of(record: measurements.Measurement) -> dict[str, str]:
   """Returns a sentence about each thing that there is something to say of."""
@@ -24,7 +27,7 @@ def of(record: measurements.Measurement) -> dict[str, str]:
     'isolation': isolation(record.isolation),
     'machine': machine(record.machine),
     'score': score(record.score),
-    'baseline': record.score.baseline.source if record.score else '',
+    'baseline': baseline(record),
   }
   return {name: names.printable(text) for name, text in found.items() if text}
 
@@ -76,6 +79,14 @@ def model(record: measurements.ModelRecord) -> str:
 
 def _size(dimension: int) -> str:
   return '?' if dimension < 0 else str(dimension)
+
+
+def baseline(record: measurements.Measurement) -> str:
+  """Returns where the figures of the baseline are from."""
+  if not record.score:
+    return ''
+  source = record.score.baseline.source
+  return f'{source}: {_DOCUMENTED}' if source == _CHALLENGE else source
 
 
 def runtime(record: measurements.RuntimeRecord | None) -> str:

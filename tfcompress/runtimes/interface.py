@@ -127,6 +127,10 @@ def file_of(path: str) -> pathlib.Path:
   given = pathlib.Path(path)
   if not given.exists():
     raise ValueError(f'{path}: no such model file or folder')
+  if not path.isprintable():
+    raise ValueError(
+      f'{path!a}: a name that is not text, which runtimes refuse; rename it'
+    )
   if given.is_dir():
     for name in (records.MODEL, records.EXPORTED):
       if (given / name).is_file():
