@@ -179,7 +179,7 @@ def same() -> None:
       low, high = ratio.latency_ci95
       held.append(low <= 1 <= high)
   show(
-    'a file against itself: intervals with 1 in them',
+    'a file beside itself, intervals with 1',
     sum(held) / len(held),
     'at least 0.9',
     f'{sum(held)} of {len(held)} evaluations',

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.util
 import inspect
 import os
 import pathlib
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import tf_keras
 
-from tfcompress.core import errors
+from tfcompress.core import errors, python_files
 
 FLAG = '--custom_objects=MODULE'
 
@@ -101,11 +100,7 @@ def _import(module: str):
   file = pathlib.Path(module)
   if file.suffix != '.py':
     return importlib.import_module(module)
-  spec = importlib.util.spec_from_file_location(f'custom_{file.stem}', file)
-  imported = importlib.util.module_from_spec(spec)
-  sys.modules[spec.name] = imported  # Dataclasses look themselves up there.
-  spec.loader.exec_module(imported)
-  return imported
+  return python_files.imported(file, 'custom')
 
 
 @contextlib.contextmanager

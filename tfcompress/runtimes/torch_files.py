@@ -8,7 +8,6 @@ sizes that an archive names as Python. So those two are read only where
 
 import contextlib
 import dataclasses
-import importlib.util
 import inspect
 import pathlib
 import re
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.export import passes
 
-from tfcompress.core import errors, measurements
+from tfcompress.core import errors, measurements, python_files
 from tfcompress.runtimes import formats, interface
 
 _SIZE = interface.DYNAMIC_SIZE
@@ -155,7 +154,9 @@ def _from_loader(path: str, loader: str) -> torch.nn.Module:
     raise ValueError(f'--loader={loader}: no such .py file; expected {_LOADER}')
   path = str(pathlib.Path(path).resolve())
   with _code_of(file, f'--loader={loader}'):
-    function = getattr(_imported(file), 'load_model', None)
+    function = getattr(
+      python_files.imported(file, 'loader'), 'load_model', None
+    )
   if not callable(function):
     raise ValueError(f'--loader={loader}: no load_model; expected {_LOADER}')
   with _code_of(file, f'--loader={loader}: load_model'):
@@ -170,14 +171,6 @@ def _from_loader(path: str, loader: str) -> torch.nn.Module:
   return module
 
 
-def _imported(file: pathlib.Path):
-  spec = importlib.util.spec_from_file_location(f'loader_{file.stem}', file)
-  imported = importlib.util.module_from_spec(spec)
-  sys.modules[spec.name] = imported  # Dataclasses look themselves up there.
-  spec.loader.exec_module(imported)
-  return imported
-
-
 @contextlib.contextmanager
 def _code_of(file: pathlib.Path, name: str) -> Iterator[None]:
   """Runs a user's code as if it had been started in its folder."""
@@ -187,7 +180,7 @@ def _code_of(file: pathlib.Path, name: str) -> Iterator[None]:
       yield
   except (Exception, SystemExit) as error:  # Whatever the user's code does.
     raise ValueError(
-      f'{name}: {type(error).__name__}: {errors.first_line(error)}'
+      f'{name}: {type(error).__name__}: {_reason(error)}'
     ) from error
   finally:
     sys.path.remove(str(file.parent))
