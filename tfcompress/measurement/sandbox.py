@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 import shutil
+import site
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,7 +109,9 @@ def environment(
   """Returns the variables of a process on a level; secrets stay outside."""
   package = pathlib.Path(tfcompress.__file__).parents[1]
   own = {
-    'PYTHONPATH': os.pathsep.join([str(package), *_roots_of_modules(file)]),
+    'PYTHONPATH': os.pathsep.join(
+      [str(package), *_user_packages(), *_roots_of_modules(file)]
+    ),
     'PYTHONDONTWRITEBYTECODE': '1',
     'TF_CPP_MIN_LOG_LEVEL': '2',
   }
@@ -153,9 +156,16 @@ def _python_paths() -> Iterator[str]:
     sys.prefix,
     sys.base_prefix,
     os.path.dirname(tfcompress.__file__),
+    *_user_packages(),
   ):
     if not path.startswith('/usr/'):
       yield path
+
+
+def _user_packages() -> list[str]:
+  """Where pip install --user puts packages, if they are used at all."""
+  folder = site.getusersitepackages()
+  return [folder] if folder in sys.path else []
 
 
 def require_own_files(folder: pathlib.Path) -> None:
