@@ -121,14 +121,15 @@ def accuracy() -> None:
       times.append(record.latency_ms.median)
       file = measurements.OpenConfig(path, num_threads=1)
       with opened.Opened(file, limits, copies=2) as model:
-        slots = model.share(ours.CHUNK)
+        chunk = ours.chunk_of(model)
+        slots = model.share(chunk)
         batches = pipelines.evaluation(
           source,
           types.Split.VALIDATION,
           types.EvaluationTransform.CHALLENGE,
-          batch_size=ours.CHUNK,
+          batch_size=chunk,
           input_size=224,
-        ).take(count // ours.CHUNK)
+        ).take(count // chunk)
         start = time.perf_counter()
         ours.classify(
           model, slots, batches.as_numpy_iterator(), types.Normalization.RAW

@@ -16,7 +16,9 @@ from tfcompress.data import pipelines, sources
 from tfcompress.measurement import opened, statistics
 from tfcompress.runtimes import load
 
-CHUNK = 32  # images that change hands at once
+# Images that change hands at once. At the end of each the copies of a model wait
+# for the last; those of a slow one must answer in time.
+_CHUNK, _SLOW_CHUNK, _SLOW_MS = 96, 8, 500
 _TOP = 5
 _TRIED_IMAGES = 200
 _LONGEST_MAP = 2**20  # characters
@@ -64,7 +66,7 @@ def measure(
   file = dataclasses.replace(config.file, num_threads=threads)
   with opened.Opened(file, config.limits, copies=copies) as model:
     columns = _columns(model, source, config)
-    slots = model.share(CHUNK)
+    slots = model.share(chunk_of(model))
     scaling, tried = config.input_scaling, None
     with pipelines.naming_corrupt_images(source):
       if scaling is None:
@@ -86,6 +88,11 @@ def measure(
   )
 
 
+def chunk_of(model: opened.Opened) -> int:
+  """Returns how many images a model should be given at once."""
+  return _SLOW_CHUNK if model.about.first_ms > _SLOW_MS else _CHUNK
+
+
 def classify(
   model: opened.Opened,
   slots: np.ndarray,
@@ -98,8 +105,8 @@ def classify(
 
   Args:
     model: the model.
-    slots: that it shares, uint8 (slots, CHUNK, S, S, 3).
-    batches: uint8 images (B, S, S, 3), B at most CHUNK, and labels (B,).
+    slots: that it shares, uint8 (slots, N, S, S, 3), N as `chunk_of` says.
+    batches: uint8 images (B, S, S, 3), B at most N, and labels (B,).
     scaling: what the model expects of its pixels.
     columns: the outputs that are the classes, in order; None for all.
     total: images in all, for a progress bar; None for no bar.
@@ -240,7 +247,7 @@ def _batches(model, source, config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     source,
     types.Split.VALIDATION,
     config.data.transform,
-    batch_size=CHUNK,
+    batch_size=chunk_of(model),
     input_size=model.about.image_size,
   ).as_numpy_iterator()
 
@@ -256,9 +263,10 @@ def _found_scaling(
     count=_TRIED_IMAGES,
     input_size=model.about.image_size,
   )
+  chunk = chunk_of(model)
   parts = [
-    (images[start : start + CHUNK], labels[start : start + CHUNK])
-    for start in range(0, len(images), CHUNK)
+    (images[start : start + chunk], labels[start : start + chunk])
+    for start in range(0, len(images), chunk)
   ]
   tried = {}
   for scaling in types.Normalization:
