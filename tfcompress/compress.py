@@ -191,7 +191,7 @@ def _row(
   )
   if failure := memory.failure(file.export) or memory.failure(file.measure):
     return dataclasses.replace(row, failure=failure)
-  content = records.read_json(file.measure.result)
+  record = records.read_measurement(file.measure.result)
   exported = pathlib.Path(file.export.folder, records.METADATA)
   said = records.read_json(exported).get('tfcompress')
   try:
@@ -204,7 +204,7 @@ def _row(
     ) from error
   return dataclasses.replace(
     row,
-    record=records.from_json(measurements.Measurement, content),
+    record=record,
     agreement_percent=agreement_percent,
     weights=weights,
   )

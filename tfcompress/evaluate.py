@@ -339,13 +339,7 @@ def _of_record(
 
 def _recorded(path: str) -> measurements.BaselineRecord:
   """A baseline from what --output_file wrote."""
-  content = records.read_json(path)
-  try:
-    record = records.from_json(measurements.Measurement, content)
-  except (ValueError, TypeError, AttributeError) as error:
-    raise ValueError(
-      f'{path}: not a record that evaluate wrote of one model ({error})'
-    ) from error
+  record = records.read_measurement(path)
   if record.failure:
     raise ValueError(f'{path}: the record of a failure ({record.failure})')
   return _of_record(record, path)

@@ -12,7 +12,7 @@ import types as python_types
 import typing
 from collections.abc import Mapping
 
-from tfcompress.core import types
+from tfcompress.core import measurements, types
 
 MANIFEST = 'manifest.json'
 MODEL = 'model.keras'
@@ -167,6 +167,21 @@ def read_manifest(artifact: str | os.PathLike) -> types.Manifest:
     raise ValueError(
       f'{folder / MANIFEST}: not a manifest of schema version '
       f'{types.Manifest.schema_version} ({error})'
+    ) from error
+
+
+def read_measurement(path: str | os.PathLike) -> measurements.Measurement:
+  """Returns what `evaluate --output_file` wrote of one model.
+
+  Raises:
+    ValueError: the file is missing or holds something else.
+  """
+  content = read_json(path)
+  try:
+    return from_json(measurements.Measurement, content)
+  except (ValueError, TypeError, KeyError, AttributeError) as error:
+    raise ValueError(
+      f'{path}: not a record that evaluate wrote of one model ({error})'
     ) from error
 
 
