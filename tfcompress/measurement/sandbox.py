@@ -24,6 +24,7 @@ _SETTINGS = ('/etc/ld.so.cache', '/etc/ld.so.conf', '/etc/alternatives')
 _UNSHARED = (
   '--unshare-all', '--die-with-parent', '--new-session', '--cap-drop', 'ALL'
 )  # fmt: skip
+_MOUNTED = ('--proc', '/proc', '--dev', '/dev')
 _PASSED_ON = ('PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS')
 _CONTAINED = {
   Isolation.BUBBLEWRAP: (
@@ -81,7 +82,7 @@ def command(
   python = [sys.executable, '-P', '-m', module]
   if level is not Isolation.BUBBLEWRAP:
     return python
-  arguments = [_BUBBLEWRAP, *_UNSHARED, '--proc', '/proc', '--dev', '/dev']
+  arguments = [_BUBBLEWRAP, *_UNSHARED, *_MOUNTED]
   size = str(limits.file_limit * _MIB)
   for folder in (_SCRATCH, '/dev/shm'):
     arguments += ['--size', size, '--tmpfs', folder]
@@ -140,7 +141,7 @@ def _obstacle() -> str:
   if not shutil.which(_BUBBLEWRAP):
     return 'no program bwrap'
   tried = subprocess.run(
-    [_BUBBLEWRAP, *_UNSHARED, '--ro-bind', '/', '/', 'true'],
+    [_BUBBLEWRAP, *_UNSHARED, '--ro-bind', '/', '/', *_MOUNTED, 'true'],
     capture_output=True,
     text=True,
     check=False,
