@@ -293,3 +293,18 @@ def test_a_folder_whose_links_lead_out_of_it(tmp_path):
   (folder / 'assets').symlink_to('/etc')
   with pytest.raises(ValueError, match='assets is a link out of the folder'):
     opened.Opened(measurements.OpenConfig(str(folder)), LIMITS)
+
+
+def test_a_rate_without_time_is_nonsense(tmp_path):
+  file = programs.write(
+    tmp_path,
+    """
+    import __main__
+    rate = __main__.replies.Rate(1, 0.0)
+    __main__.Worker.throughput = lambda *_, **__: rate
+    """,
+  )
+  limits = dataclasses.replace(LIMITS, isolation=Isolation.PROCESS)
+  nonsense = pytest.raises(opened.ModelError, match='1 images in 0 s')
+  with opened.Opened(file, limits) as model, nonsense:
+    model.throughput(1, 0.1)

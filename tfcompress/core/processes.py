@@ -80,9 +80,7 @@ def ended_by(number: int, crash: str) -> Exception:
   """
   if number == signal.SIGKILL:
     return OSError(errno.ENOMEM, 'killed, as a system does without memory')
-  known = number in signal.valid_signals()
-  name = signal.Signals(number).name if known else f'signal {number}'
-  return ValueError(f'{name}: {crash}')
+  return ValueError(f'{signal.Signals(number).name}: {crash}')
 
 
 def die_with_parent() -> None:

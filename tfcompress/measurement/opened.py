@@ -28,7 +28,7 @@ _LONGEST_ANSWER = 2**26
 _LOOK_SECONDS = 0.2
 _SIGNALLED = 128  # and the signal's number: how bubblewrap reports one
 _OWN_PROCESSES = {measurements.Isolation.BUBBLEWRAP: 2}  # beside the model's
-_LARGEST_SIDE, _MOST_OUTPUTS, _MOST_MS = 4096, 10**6, 1e9
+_LARGEST_SIDE, _MOST_OUTPUTS, _LARGEST_FIGURE = 4096, 10**6, 1e9
 _LAST_WORDS = 300
 _MARK = 'TFCOMPRESS_PROCESS'
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
@@ -75,21 +75,21 @@ class Opened:
     self.cpu_seconds = 0.0
     self._exceeded, self._buffer = '', b''
     self._claimed, self._waited, self._runs = 0.0, 0.0, 0
+    self._absolute = _absolute(file)
     self._start()
-    try:
+    with contextlib.ExitStack() as stack:
+      stack.callback(self.close)
       contained = self.level is not measurements.Isolation.NONE
       self.about = self._ask(
         replies.Opened,
         'open',
-        file=records.to_json(_absolute(file)),
+        file=records.to_json(self._absolute),
         copies=copies,
         cores=list(cores),
         file_mib=limits.file_limit if contained else None,
       )
       self._require_sane(self.about)
-    except BaseException:
-      self.close()
-      raise
+      stack.pop_all()  # It stays open.
 
   def __enter__(self) -> 'Opened':
     return self
@@ -191,6 +191,8 @@ class Opened:
     rate = self._ask(
       replies.Rate, 'throughput', batch_size=batch_size, seconds=seconds
     )
+    if rate.seconds <= 0:
+      raise self._nonsense(f'{rate.images} images in {rate.seconds:g} s')
     return rate.images / rate.seconds
 
   def parameters(self) -> replies.Parameters:
@@ -208,15 +210,15 @@ class Opened:
     self._channel, theirs = socket.socketpair()
     self._memory = os.memfd_create('images', os.MFD_ALLOW_SEALING)
     self._log = os.fdopen(os.memfd_create('log'), 'w+b')
-    file = _absolute(self._file)
     self._mark = uuid.uuid4().hex
     with theirs:
       self._process = subprocess.Popen(
         [
-          *sandbox.command(self.level, file, self._limits, _WORKER),
+          *sandbox.command(self.level, self._absolute, self._limits, _WORKER),
           *map(str, (theirs.fileno(), self._memory)),
         ],
-        env=sandbox.environment(self.level, file) | {_MARK: self._mark},
+        env=sandbox.environment(self.level, self._absolute)
+        | {_MARK: self._mark},
         pass_fds=(theirs.fileno(), self._memory),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -231,18 +233,18 @@ class Opened:
     """Kills the process when it uses more than its limits."""
     if self.level is measurements.Isolation.NONE:
       return
-    limits = self._limits
+    limits, own = self._limits, _OWN_PROCESSES.get(self.level, 0)
     while not self._done.wait(_LOOK_SECONDS):
       tree = self._family()
-      used = _memory_mib(tree)
+      used, count = _memory_mib(tree), len(tree) - own
       if used > limits.memory_limit:
         self._exceeded = (
           f'took {used:.0f} MiB of memory, limit {limits.memory_limit} '
           '(--memory_limit)'
         )
-      elif len(tree) - _OWN_PROCESSES.get(self.level, 0) > limits.process_limit:
+      elif count > limits.process_limit:
         self._exceeded = (
-          f'started {len(tree)} processes, limit {limits.process_limit} '
+          f'started {count} processes, limit {limits.process_limit} '
           '(--process_limit)'
         )
       if self._exceeded:
@@ -262,8 +264,8 @@ class Opened:
     if not (
       0 < about.image_size <= _LARGEST_SIDE
       and 0 < about.num_outputs <= _MOST_OUTPUTS
-      and all(0 <= figure < _MOST_MS for figure in times)
-      and abs(about.grown_mib) < _MOST_MS
+      and all(0 <= figure < _LARGEST_FIGURE for figure in times)
+      and abs(about.grown_mib) < _LARGEST_FIGURE
     ):
       raise self._nonsense(
         f'images of {about.image_size} pixels, {about.num_outputs} outputs and '
@@ -363,7 +365,7 @@ class Opened:
 
   def _renamed(self, message: str) -> str:
     """A message with the path as the user gave it, and at its beginning."""
-    given, absolute = self._file.model, _absolute(self._file).model
+    given, absolute = self._file.model, self._absolute.model
     message = message.replace(absolute, given)
     return message if given in message else f'{given}: {message}'
 

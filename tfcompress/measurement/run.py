@@ -106,7 +106,10 @@ class _Found:
           self.record.model, inputs=about.inputs, outputs=about.outputs
         ),
         runtime=about.runtime,
-        environment=environment.describe(about.runtime.device),
+        environment={
+          **self.record.environment,
+          'device': about.runtime.device,
+        },
       )
       if Part.MEMORY in parts:
         self.add(
