@@ -61,6 +61,12 @@ def write_folder(root: pathlib.Path, train: int = 12, validation: int = 4):
   return root
 
 
+@pytest.fixture
+def rng() -> np.random.RandomState:
+  """Random numbers that are the same whichever tests ran before."""
+  return np.random.RandomState(0)
+
+
 @pytest.fixture(scope='session')
 def folder(tmp_path_factory) -> pathlib.Path:
   """An image folder of 3 classes, 12 training, 4 validation images each."""

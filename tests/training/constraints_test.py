@@ -6,27 +6,26 @@ from tfcompress.core import configs
 from tfcompress.models import clusters
 from tfcompress.training import cluster, constraints
 
-RNG = np.random.RandomState(0)
 
 
-def test_zeros_stay_and_the_rest_moves():
-  kernel = tf.Variable(RNG.randn(3, 3, 2, 4).astype(np.float32))
-  mask = RNG.rand(3, 3, 2, 4) < 0.5
+def test_zeros_stay_and_the_rest_moves(rng):
+  kernel = tf.Variable(rng.randn(3, 3, 2, 4).astype(np.float32))
+  mask = rng.rand(3, 3, 2, 4) < 0.5
   kernel.assign(np.where(mask, kernel, 0))
   (constraint,) = constraints.preserving({'conv': kernel})
-  step = RNG.randn(3, 3, 2, 4).astype(np.float32)
+  step = rng.randn(3, 3, 2, 4).astype(np.float32)
   before = kernel.numpy()
   kernel.assign_add(step)
   tf.function(constraint.apply)()
   np.testing.assert_array_equal(kernel, np.where(mask, before + step, 0))
 
 
-def test_a_cluster_moves_by_the_mean_of_its_members():
+def test_a_cluster_moves_by_the_mean_of_its_members(rng):
   values = np.array([-1.0, 0.0, 0.5, 2.0], np.float32)
-  members = RNG.randint(0, 4, (6, 5))
+  members = rng.randint(0, 4, (6, 5))
   kernel = tf.Variable(values[members])
   (constraint,) = constraints.preserving({'dense': kernel})
-  step = RNG.randn(6, 5).astype(np.float32)
+  step = rng.randn(6, 5).astype(np.float32)
   kernel.assign_add(step)
   constraint.apply()
   for index, value in enumerate(values):
@@ -36,14 +35,14 @@ def test_a_cluster_moves_by_the_mean_of_its_members():
   assert len(np.unique(kernel)) == 4
 
 
-def test_an_ordinary_kernel_is_not_held():
-  kernel = tf.Variable(RNG.randn(3, 3, 8, 8).astype(np.float32))
+def test_an_ordinary_kernel_is_not_held(rng):
+  kernel = tf.Variable(rng.randn(3, 3, 8, 8).astype(np.float32))
   assert constraints.preserving({'conv': kernel}) == []
 
 
-def test_what_counts_as_clustered():
-  few = RNG.randint(0, 16, (3, 3, 4, 8)).astype(np.float32)
-  many = RNG.randn(3, 3, 4, 8).astype(np.float32)
+def test_what_counts_as_clustered(rng):
+  few = rng.randint(0, 16, (3, 3, 4, 8)).astype(np.float32)
+  many = rng.randn(3, 3, 4, 8).astype(np.float32)
   small = np.arange(8, dtype=np.float32)
   assert clusters.counts({'few': few, 'many': many, 'small': small}) == {
     'few': 16
@@ -52,9 +51,9 @@ def test_what_counts_as_clustered():
 
 @pytest.mark.parametrize('centroids', configs.Centroids)
 @pytest.mark.parametrize('count', [2, 3, 16])
-def test_clustering_keeps_zeros_and_counts(count, centroids):
-  kernel = RNG.randn(3, 3, 8, 16).astype(np.float32)
-  kernel[RNG.rand(*kernel.shape) < 0.5] = 0
+def test_clustering_keeps_zeros_and_counts(count, centroids, rng):
+  kernel = rng.randn(3, 3, 8, 16).astype(np.float32)
+  kernel[rng.rand(*kernel.shape) < 0.5] = 0
   config = configs.ClusterConfig(count, centroids)
   got = cluster.clustered(kernel, config)
   np.testing.assert_array_equal(got == 0, kernel == 0)
@@ -64,9 +63,9 @@ def test_clustering_keeps_zeros_and_counts(count, centroids):
     assert kernel[got == value].mean() == pytest.approx(value, rel=1e-4)
 
 
-def test_kmeans_comes_close_to_the_kernel():
+def test_kmeans_comes_close_to_the_kernel(rng):
   """16 levels of a normal distribution: Max 1960 has 0.95 % at the best."""
-  kernel = RNG.randn(3, 3, 64, 64).astype(np.float32)
+  kernel = rng.randn(3, 3, 64, 64).astype(np.float32)
   got = cluster.clustered(kernel, configs.ClusterConfig(16))
   error = np.square(got - kernel).sum() / np.square(kernel).sum()
   assert 0.0093 < error < 0.012

@@ -93,18 +93,18 @@ def attention_vectors(features: np.ndarray) -> np.ndarray:
   return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def test_attention_transfer_against_numpy():
+def test_attention_transfer_against_numpy(rng):
   """Zagoruyko 2017, equation 2: the difference of normalized maps."""
-  student = RNG.randn(3, 4, 4, 7).astype(np.float32)
-  teacher = RNG.randn(3, 4, 4, 2).astype(np.float32)
+  student = rng.randn(3, 4, 4, 7).astype(np.float32)
+  teacher = rng.randn(3, 4, 4, 2).astype(np.float32)
   difference = attention_vectors(student) - attention_vectors(teacher)
   expected = np.square(difference).mean()
   got = losses.attention_transfer(student, teacher)
   np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_attention_of_equals_is_zero_with_a_gradient():
-  features = tf.constant(RNG.randn(2, 4, 4, 3), tf.float32)
+def test_attention_of_equals_is_zero_with_a_gradient(rng):
+  features = tf.constant(rng.randn(2, 4, 4, 3), tf.float32)
   with tf.GradientTape() as tape:
     tape.watch(features)
     loss = losses.attention_transfer(features, tf.identity(features) * 3)
