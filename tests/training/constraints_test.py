@@ -7,7 +7,6 @@ from tfcompress.models import clusters
 from tfcompress.training import cluster, constraints
 
 
-
 def test_zeros_stay_and_the_rest_moves(rng):
   kernel = tf.Variable(rng.randn(3, 3, 2, 4).astype(np.float32))
   mask = rng.rand(3, 3, 2, 4) < 0.5
