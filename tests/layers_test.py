@@ -15,8 +15,17 @@ MAY_IMPORT = {
   'conversion': {'core', 'models', 'data', 'runtimes'},
   'measurement': {'core', 'data', 'runtimes'},
   'compression': {'core'},
+  'hosting': {
+    'core',
+    'competition',
+    'conversion',
+    'data',
+    'measurement',
+    'reports',
+    'runtimes',
+  },
 }
-COMMANDS = {'train', 'export', 'evaluate', 'compress'}
+COMMANDS = {'train', 'export', 'evaluate', 'compress', 'submit', 'leaderboard'}
 BELOW_COMMANDS = {'cli_flags', *MAY_IMPORT}
 MODULES = sorted(PACKAGE.rglob('*.py'))
 

@@ -444,13 +444,24 @@ class BaselineRecord:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreRecord:
-  """Ratios to the baseline; 1.0 is the baseline, higher is better."""
+  """Ratios to the baseline; 1.0 is the baseline, higher is better.
+
+  Attributes:
+    size: baseline size / size.
+    latency: baseline latency / latency.
+    accuracy: top-1 / baseline top-1.
+    final: their weighted sum.
+    baseline: what the ratios are to.
+    final_ci95: from the intervals of latency and accuracy; None where one of
+      them is not known.
+  """
 
   size: float | None
   latency: float | None
   accuracy: float | None
   final: float | None
   baseline: BaselineRecord
+  final_ci95: Interval | None = None
 
 
 @dataclasses.dataclass(frozen=True)
