@@ -325,24 +325,12 @@ def _given_of_baseline() -> dict[str, float]:
   return {name: value for name, value in values.items() if value is not None}
 
 
-def _of_record(
-  record: measurements.Measurement, source: str
-) -> measurements.BaselineRecord:
-  """A measurement's figures as a baseline."""
-  return measurements.BaselineRecord(
-    size_mib=record.size.mib if record.size else None,
-    latency_ms=record.latency_ms.mean if record.latency_ms else None,
-    top1_percent=record.accuracy.top1_percent if record.accuracy else None,
-    source=source,
-  )
-
-
 def _recorded(path: str) -> measurements.BaselineRecord:
   """A baseline from what --output_file wrote."""
   record = records.read_measurement(path)
   if record.failure:
     raise ValueError(f'{path}: the record of a failure ({record.failure})')
-  return _of_record(record, path)
+  return scoring.figures_of(record, path)
 
 
 def _figures(
@@ -353,7 +341,7 @@ def _figures(
   if record:
     if record.failure:
       raise ValueError(f'the baseline fails: {record.failure}')
-    figures = _of_record(record, baseline.source)
+    figures = scoring.figures_of(record, baseline.source)
     accuracy_wanted = measurements.Part.ACCURACY.value in FLAGS.parts
     if figures.top1_percent is None and accuracy_wanted:
       figures = dataclasses.replace(
@@ -365,23 +353,6 @@ def _figures(
     source = f'{figures.source}; by flag: {", ".join(sorted(given))}'
     figures = dataclasses.replace(figures, source=source, **given)
   return figures
-
-
-def _scored(
-  record: measurements.Measurement,
-  baseline: measurements.BaselineRecord,
-) -> measurements.Measurement:
-  """A measurement with its score; latency in turns counts as it was timed."""
-  mine = _of_record(record, record.model.path)
-  in_turns = record.ratio and record.ratio.reference == baseline.source
-  score = scoring.score(
-    size_mib=mine.size_mib,
-    latency_ms=mine.latency_ms,
-    top1_percent=mine.top1_percent,
-    baseline=baseline,
-    latency_ratio=record.ratio.latency if in_turns else None,
-  )
-  return dataclasses.replace(record, score=score)
 
 
 def _evaluate() -> None:
@@ -419,7 +390,7 @@ def _measured(
   if reference:
     path = reference.model.path
     found = [_to_reference(record, path, figures.source) for record in found]
-  return [_scored(record, figures) for record in found]
+  return [scoring.scored(record, figures) for record in found]
 
 
 def _to_reference(
