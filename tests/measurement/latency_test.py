@@ -94,8 +94,10 @@ def test_models_are_timed_in_turns(exported):
   )
   rounds = []
   found, machine = latency.measure(
-    [config(file, warmup_runs=None, runs=60) for file in (*files, broken)],
-    of_size,
+    [
+      latency.Job(config(file, warmup_runs=None, runs=60), of_size)
+      for file in (*files, broken)
+    ],
     lambda: rounds.append(1),
   )
   assert len(rounds) == 2
@@ -116,7 +118,9 @@ def test_one_that_fails_leaves_the_others_alone(exported, tmp_path):
   path = tmp_path / 'cut.tflite'
   path.write_bytes(b'\0\0\0\0TFL3 and nothing else')
   bad = measurements.OpenConfig(str(path), num_threads=1)
-  found, _ = latency.measure([config(good), config(bad)], of_size)
+  found, _ = latency.measure(
+    [latency.Job(config(file), of_size) for file in (good, bad)]
+  )
   assert 'cut.tflite' in found[1].failure
   assert not found[0].failure and len(found[0].ms) == 2
 
@@ -130,7 +134,8 @@ def test_one_that_fails_leaves_the_others_alone(exported, tmp_path):
 )
 def test_models_that_do_not_compute_are_named(forward, warning, tmp_path):
   file = programs.write(tmp_path, forward=forward)
-  found, _ = latency.measure([config(file, processes=1, runs=30)], of_size)
+  job = latency.Job(config(file, processes=1, runs=30), of_size)
+  found, _ = latency.measure([job])
   assert not found[0].failure
   [said] = found[0].warnings
   assert pytest.importorskip('re').search(warning, said)

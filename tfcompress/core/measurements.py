@@ -71,6 +71,8 @@ class OpenConfig:
     loader: a `.py` file whose `load_model(path)` returns a torch module; for
       a state dict.
     allow_pickle: a `.pt` may run code of its own as it is opened.
+    environment: the folder of a virtual environment whose packages come before
+      ours, which it names in a `.pth` file; '' for none.
   """
 
   model: str
@@ -86,6 +88,13 @@ class OpenConfig:
   custom_objects: str = ''
   loader: str = ''
   allow_pickle: bool = False
+  environment: str = ''
+
+  @property
+  def own_code(self) -> tuple[str, ...]:
+    """Which of the fields let code of the model's own run."""
+    names = ('loader', 'custom_objects', 'allow_pickle')
+    return tuple(name for name in names if getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +139,8 @@ class MeasureConfig:
     batch_sizes: whose throughput is to be measured.
     per_class: record every class's accuracy and the confusion matrix.
     profile: time every operator.
+    strict: a model that does not answer by the image alone fails; it is warned
+      of otherwise.
     limits: on the process that opens the file.
   """
 
@@ -147,6 +158,7 @@ class MeasureConfig:
   batch_sizes: tuple[int, ...] = ()
   per_class: bool = False
   profile: bool = False
+  strict: bool = False
   limits: Limits = Limits()
 
 

@@ -13,7 +13,7 @@ import tqdm
 
 from tfcompress.core import measurements, types
 from tfcompress.data import pipelines, sources
-from tfcompress.measurement import opened, statistics
+from tfcompress.measurement import opened, statistics, witness
 from tfcompress.runtimes import load
 
 # Images that change hands at once. At the end of each the copies of a model wait
@@ -38,11 +38,13 @@ class Classified:
     probabilities: (N, C).
     labels: (N,).
     batch_size: images that went through the model at once.
+    answers: what came of some of the images; for who compares.
   """
 
   probabilities: np.ndarray
   labels: np.ndarray
   batch_size: int
+  answers: witness.Witness | None = None
 
   @property
   def top1(self) -> np.ndarray:
@@ -119,19 +121,46 @@ def classify(
     disable=total is None,
     mininterval=0.2 if sys.stderr.isatty() else 20,
   )
-  parts = []
+  parts, kept = [], _Kept(witness.chosen(total or 0))
   with progress:
-    for part in _in_turns(model, slots, batches, scaling):
+    for part in _in_turns(model, slots, kept.of(batches), scaling):
       parts.append(part)
       progress.update(len(part[1]))
   scores, labels, batch_sizes = zip(*parts)
-  probabilities = statistics.probabilities(np.concatenate(scores))
+  scores = np.concatenate(scores)
+  probabilities = statistics.probabilities(scores)
   if columns is not None:
     probabilities = probabilities[:, columns]
     probabilities = probabilities / np.maximum(
       1e-12, probabilities.sum(axis=1, keepdims=True)
     )
-  return Classified(probabilities, np.concatenate(labels), batch_sizes[0])
+  return Classified(
+    probabilities,
+    np.concatenate(labels),
+    batch_sizes[0],
+    kept.witness(scores),
+  )
+
+
+class _Kept:
+  """The images of some numbers, out of batches that pass by."""
+
+  def __init__(self, numbers: frozenset[int]):
+    self._numbers, self._found = numbers, {}
+
+  def of(self, batches):
+    """Yields the batches as they are."""
+    start = 0
+    for images, labels in batches:
+      for number in self._numbers & set(range(start, start + len(images))):
+        self._found[number] = images[number - start].copy()
+      start += len(images)
+      yield images, labels
+
+  def witness(self, scores: np.ndarray) -> witness.Witness:
+    """Returns the images with theirs of all scores (N, C)."""
+    images = list(self._found.values())
+    return witness.Witness(np.array(images), scores[list(self._found)])
 
 
 def summarize(

@@ -9,9 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tfcompress.core import measurements, types
-from tfcompress.measurement import machine, opened, sandbox, statistics
+from tfcompress.measurement import (
+  clocks,
+  machine,
+  opened,
+  sandbox,
+  statistics,
+  witness,
+)
 
-NUM_IMAGES = 8
+NUM_IMAGES = clocks.NUM_IMAGES
 _TURNS = 10  # of each model in a process
 _TURN_MS = 30.0  # at least: the first runs find the caches full of another's
 _MOST_RUNS = 2000  # of a turn, unless more are asked for
@@ -29,29 +36,47 @@ class Timed:
   warmup_runs: int = 0
   steady: bool = True
   warnings: list[str] = dataclasses.field(default_factory=list)
+  compared: int = 0  # answers
+  different: int = 0
   failure: str = ''
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A model that is to be timed.
+
+  Attributes:
+    config: how.
+    images: by size, uint8 (NUM_IMAGES, S, S, 3) that are timed if nothing else
+      is known of it.
+    answers: what it said of some of the dataset's; None if it was not asked.
+  """
+
+  config: measurements.MeasureConfig
+  images: Callable[[int], np.ndarray]
+  answers: witness.Witness | None = None
+
+
 def measure(
-  configs: Sequence[measurements.MeasureConfig],
-  images: Callable[[int], np.ndarray],
-  on_round: Callable[[], object] = lambda: None,
+  jobs: Sequence[Job], on_round: Callable[[], object] = lambda: None
 ) -> tuple[list[Timed], measurements.MachineRecord]:
   """Times models in turns, in fresh processes that are pinned to cores.
 
   A model that fails is left out from then on, and its `failure` says why.
 
   Args:
-    configs: that share runs, seconds, processes, warmup_runs and threads.
-    images: by size, uint8 (NUM_IMAGES, S, S, 3) that are timed.
+    jobs: whose configs share runs, seconds, processes, warmup_runs and threads.
     on_round: called when every model has been timed in one more process.
   """
-  found = [Timed() for _ in configs]
+  found = [Timed() for _ in jobs]
   watch, cores, seconds = machine.Watch(), (), 0.0
-  for index in range(configs[0].processes):
-    cores = machine.idlest_cores(configs[0].file.num_threads or 1)
-    seconds += _round(configs, found, images, cores, first=not index)
+  config = jobs[0].config
+  for index in range(config.processes):
+    cores = machine.idlest_cores(config.file.num_threads or 1)
+    seconds += _round(jobs, found, cores, first=not index)
     on_round()
+  for job, timed in zip(jobs, found):
+    _compare(job.config, timed)
   return found, watch.record(cores, seconds)
 
 
@@ -98,29 +123,36 @@ def ratio(
   return measurements.RatioRecord(path, *statistics.ratio(*pairs))
 
 
-def _round(configs, found, images, cores, *, first: bool) -> float:
+def _round(
+  jobs: Sequence[Job],
+  found: Sequence[Timed],
+  cores: tuple[int, ...],
+  *,
+  first: bool,
+) -> float:
   """One process of every model; returns their CPU time in seconds."""
   with contextlib.ExitStack() as stack:
-    models = {}
-    for index, config in enumerate(configs):
+    models, timers = {}, {}
+    for index, job in enumerate(jobs):
       if found[index].failure:
         continue
       with _noting(found[index]):
         # A GPU's driver has threads of its own.
-        pinned = () if sandbox.on_gpu(config.file) else cores
+        pinned = () if sandbox.on_gpu(job.config.file) else cores
         model = stack.enter_context(
-          opened.Opened(config.file, config.limits, cores=pinned)
+          opened.Opened(job.config.file, job.config.limits, cores=pinned)
         )
-        _warm(model, config, found[index], images)
+        timers[index] = _warm(model, job, found[index])
         models[index] = model
-    _take_turns(configs[0], models, found)
-    for index, model in list(models.items()):
+    _take_turns(jobs[0].config, timers, found)
+    for index, model in models.items():
       with _noting(found[index]):
-        model.require_honest_times()
-        if first:
-          scaling = configs[index].input_scaling
-          found[index].warnings += _oddities(model, scaling, found[index])
-    return sum(model.cpu_seconds for model in models.values())
+        timers[index].require_honest()
+        found[index].compared += timers[index].compared
+        found[index].different += timers[index].different
+        if first and not found[index].failure:
+          found[index].warnings += _oddities(model, jobs[index], found[index])
+    return sum(model.cpu_seconds() for model in models.values())
 
 
 @contextlib.contextmanager
@@ -129,7 +161,7 @@ def _noting(timed: Timed) -> Iterator[None]:
   try:
     yield
   except opened.ModelError as error:
-    timed.failure = str(error)
+    timed.failure = timed.failure or str(error)
 
 
 def prepare(
@@ -144,36 +176,47 @@ def prepare(
   model.prepare(len(pixels), scaling)
 
 
-def _warm(model: opened.Opened, config, timed: Timed, images) -> None:
-  """Runs a model until its times are steady."""
-  prepare(model, config, images)
-  warmed = model.warm(config.warmup_runs)
+def _warm(
+  model: opened.Opened, job: Job, timed: Timed
+) -> clocks.Inside | clocks.Outside:
+  """Runs a model until its times are steady; returns what times it."""
+  if job.answers is None:
+    images = witness.Witness(job.images(model.about.image_size), np.empty(0))
+  elif job.config.file.own_code:
+    images = job.answers.drawn(len(job.answers.images))
+  else:
+    images = job.answers.drawn(NUM_IMAGES)
+  timer = clocks.of(model, job.config, images)
+  warmed = timer.warm(job.config.warmup_runs)
   timed.load_ms.append(model.about.load_ms)
   timed.first_ms.append(model.about.first_ms)
   timed.warm_ms.append(warmed.ms)
   timed.warmup_runs += warmed.runs
   timed.steady &= warmed.steady
+  return timer
 
 
 def _take_turns(
   config: measurements.MeasureConfig,
-  models: Mapping[int, opened.Opened],
+  timers: Mapping[int, clocks.Inside | clocks.Outside],
   found: Sequence[Timed],
 ) -> None:
   """Times some runs of each model, then again, forwards and backwards."""
   turn = {
     # From the first process, so that all have as many runs.
-    index: _runs_of_turn(config, max(found[index].warm_ms[0], 1e-4))
-    for index in models
+    index: timer.plan(
+      _TURNS, _runs_of_turn(config, max(found[index].warm_ms[0], 1e-4))
+    )
+    for index, timer in timers.items()
   }
-  for index in models:
+  for index in timers:
     found[index].ms.append([])
-  order = list(models)
+  order = list(timers)
   for _ in range(_TURNS):
     for index in order:
       if not found[index].failure:
         with _noting(found[index]):
-          found[index].ms[-1] += models[index].time(turn[index])
+          found[index].ms[-1] += timers[index].time(turn[index])
     order.reverse()
 
 
@@ -184,12 +227,27 @@ def _runs_of_turn(config: measurements.MeasureConfig, ms: float) -> int:
   return math.ceil(max(config.runs / share, min(by_time, _MOST_RUNS)))
 
 
-def _oddities(
-  model: opened.Opened, scaling: types.Normalization | None, timed: Timed
-) -> list[str]:
+def _compare(config: measurements.MeasureConfig, timed: Timed) -> None:
+  """Says of a model that it answers otherwise while it is timed."""
+  if not timed.different:
+    return
+  odd = (
+    f'it answers otherwise while it is timed than while its accuracy is '
+    f'measured ({timed.different} of {timed.compared} images): it does not '
+    'answer by the image alone'
+  )
+  if config.strict:
+    timed.failure = timed.failure or f'{config.file.model}: {odd}'
+  else:
+    timed.warnings.append(f'{odd}, so its latency is not that of its accuracy')
+
+
+def _oddities(model: opened.Opened, job: Job, timed: Timed) -> list[str]:
   """What is wrong with a model that does not compute what it is asked."""
   odd = []
-  model.begin_predict(0, NUM_IMAGES, scaling or types.Normalization.RAW)
+  scaling = job.config.input_scaling or types.Normalization.RAW
+  prepare(model, job.config, job.images)
+  model.begin_predict(0, NUM_IMAGES, scaling)
   scores, _ = model.scores(0, NUM_IMAGES)
   if (scores == scores[0]).all():
     odd.append(

@@ -7,7 +7,6 @@ import json
 import math
 import mmap
 import os
-import pathlib
 import select
 import signal
 import socket
@@ -15,12 +14,12 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 
 import numpy as np
 
 from tfcompress.core import measurements, processes, records, types
-from tfcompress.measurement import replies, sandbox
+from tfcompress.measurement import family, replies, sandbox
 from tfcompress.runtimes import interface
 
 _WORKER = 'tfcompress.measurement.worker'
@@ -29,6 +28,7 @@ _LOOK_SECONDS = 0.2
 _SIGNALLED = 128  # and the signal's number: how bubblewrap reports one
 _OWN_PROCESSES = {measurements.Isolation.BUBBLEWRAP: 2}  # beside the model's
 _LARGEST_SIDE, _MOST_OUTPUTS, _LARGEST_FIGURE = 4096, 10**6, 1e9
+_LARGEST_INPUT = 2**31  # bytes
 _LAST_WORDS = 300
 _MARK = 'TFCOMPRESS_PROCESS'
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
@@ -47,9 +47,9 @@ class Opened:
   the model cannot do it, its process crashes, or uses more than its limits.
 
   Attributes:
+    path: of the model, as the user gave it.
     about: what the process says of the model.
     level: of isolation.
-    cpu_seconds: that the process has used for timed runs and before.
   """
 
   def __init__(
@@ -69,10 +69,10 @@ class Opened:
       copies: of the model in the process, for images at the same time.
     """
     self._file, self._limits = file, limits
+    self.path = file.model
     if (folder := interface.file_of(file.model)).is_dir():
       sandbox.require_own_files(folder)
     self.level = sandbox.level_of(limits.isolation)
-    self.cpu_seconds = 0.0
     self._exceeded, self._buffer = '', b''
     self._claimed, self._waited, self._runs = 0.0, 0.0, 0
     self._absolute = _absolute(file)
@@ -101,10 +101,10 @@ class Opened:
     """Ends the process and what it started, whatever they do."""
     self._done.set()
     self._watcher.join()
-    family = self._family()
+    processes_of = self._family()
     self._kill()
     self._process.wait()
-    for pid in family[1:]:
+    for pid in processes_of[1:]:
       with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     self._channel.close()
@@ -115,21 +115,17 @@ class Opened:
     """Returns slots for images, uint8 (slots, count, S, S, 3), to be filled."""
     size, outputs = self.about.image_size, self.about.num_outputs
     images, scores = (count, size, size, 3), (count, outputs)
+    given = self._given_bytes()
     pixels = replies.NUM_SLOTS * math.prod(images)
-    pixels += -pixels % 4
-    total = pixels + 4 * replies.NUM_SLOTS * math.prod(scores)
-    try:
-      os.ftruncate(self._memory, total)
-      # Or the other process could cut it short under our hands.
-      fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
-      mapped = mmap.mmap(self._memory, total)
-    except (OSError, ValueError) as error:
-      raise self._nonsense(f'by changing shared memory ({error})') from error
+    pixels += -pixels % replies.ALIGNED
+    behind = pixels + given + -given % replies.ALIGNED
+    mapped = self._mapped(behind + 4 * replies.NUM_SLOTS * math.prod(scores))
     shape = (replies.NUM_SLOTS, *images)
     slots = np.frombuffer(mapped, np.uint8, math.prod(shape)).reshape(shape)
+    self._given = np.frombuffer(mapped, np.uint8, given, offset=pixels)
     shape = (replies.NUM_SLOTS, *scores)
     self._scores = np.frombuffer(
-      mapped, np.float32, math.prod(shape), offset=pixels
+      mapped, np.float32, math.prod(shape), offset=behind
     ).reshape(shape)
     self._ask(
       None,
@@ -137,8 +133,32 @@ class Opened:
       slots=replies.NUM_SLOTS,
       images=list(images),
       scores=list(scores),
+      given=[pixels, given],
+      behind=behind,
     )
     return slots
+
+  def _given_bytes(self) -> int:
+    """The size of what one inference takes."""
+    info = self.about.inputs[0]
+    try:
+      item = np.dtype(info.dtype).itemsize
+    except TypeError as error:
+      raise self._nonsense(f'inputs of type {info.dtype}') from error
+    size = math.prod(interface.shape_of(info, self.about.image_size)) * item
+    if not 0 < size <= _LARGEST_INPUT:
+      raise self._nonsense(f'an input of {size} bytes')
+    return size
+
+  def _mapped(self, total: int) -> mmap.mmap:
+    """The memory that both processes see, of so many bytes."""
+    try:
+      os.ftruncate(self._memory, total)
+      # Or the other process could cut it short under our hands.
+      fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+      return mmap.mmap(self._memory, total)
+    except (OSError, ValueError) as error:
+      raise self._nonsense(f'by changing shared memory ({error})') from error
 
   def begin_predict(
     self, slot: int, count: int, scaling: types.Normalization
@@ -164,17 +184,58 @@ class Opened:
     """Runs untimed inferences: so many, or until the times are steady."""
     return self._ask(replies.Warmed, 'warm', runs=runs)
 
-  def time(self, runs: int, fresh: bool = True) -> list[float]:
-    """Returns the milliseconds of single inferences, on this or new images."""
+  def time(
+    self,
+    runs: int,
+    fresh: bool = True,
+    witnesses: Mapping[int, int] | None = None,
+  ) -> list[float]:
+    """Returns the milliseconds of single inferences, by the process's clock.
+
+    Args:
+      runs: how many.
+      fresh: whether each sees other pixels, or all the first image.
+      witnesses: by the number of a run, the prepared image that it is to see
+        as it is; `witnessed` has what it answers.
+    """
     start = time.perf_counter()
-    timed = self._ask(replies.Timed, 'time', runs=runs, fresh=fresh)
+    timed = self._ask(
+      replies.Timed,
+      'time',
+      runs=runs,
+      fresh=fresh,
+      witnesses=[list(pair) for pair in (witnesses or {}).items()],
+    )
     self._waited += time.perf_counter() - start
     self._claimed += sum(timed.ms) / 1e3
     self._runs += runs
     if len(timed.ms) != runs or min(timed.ms) <= 0:
       raise self._nonsense(f'{len(timed.ms)} times for {runs} runs')
-    self.cpu_seconds = timed.cpu_seconds
     return list(timed.ms)
+
+  def witnessed(self, image: int) -> np.ndarray:
+    """Returns the scores (C,) that a timed run gave a prepared image."""
+    return self._scores[0, image].copy()
+
+  def answer(self, encoded: np.ndarray) -> tuple[np.ndarray, float]:
+    """Runs one inference by our own clock.
+
+    Args:
+      encoded: what the model takes, (1, S, S, 3) or (1, 3, S, S).
+
+    Returns:
+      Scores (C,), and the milliseconds from the request to the answer.
+    """
+    batch = self._given.view(encoded.dtype).reshape(-1, *encoded.shape[1:])
+    batch[:] = encoded
+    start = time.perf_counter()
+    self._ask(None, 'answer')
+    scores = self._scores[0, 0].copy()
+    return scores, 1e3 * (time.perf_counter() - start)
+
+  def cpu_seconds(self) -> float:
+    """Returns the CPU time of the process and of what it started."""
+    return family.cpu_seconds(self._family())
 
   def require_honest_times(self) -> None:
     """Raises ModelError if all the times together miss what our clock saw."""
@@ -236,7 +297,7 @@ class Opened:
     limits, own = self._limits, _OWN_PROCESSES.get(self.level, 0)
     while not self._done.wait(_LOOK_SECONDS):
       tree = self._family()
-      used, count = _memory_mib(tree), len(tree) - own
+      used, count = family.memory_mib(tree), len(tree) - own
       if used > limits.memory_limit:
         self._exceeded = (
           f'took {used:.0f} MiB of memory, limit {limits.memory_limit} '
@@ -253,9 +314,10 @@ class Opened:
 
   def _family(self) -> list[int]:
     """The process, all that it started, and what hid from it but not its mark."""
-    found = _descendants(self._process.pid)
+    found = family.descendants(self._process.pid)
     if self.level is not measurements.Isolation.BUBBLEWRAP:
-      found += [pid for pid in _marked(self._mark) if pid not in found]
+      marked = family.with_variable(f'{_MARK}={self._mark}')
+      found += [pid for pid in marked if pid not in found]
     return found
 
   def _require_sane(self, about: replies.Opened) -> None:
@@ -379,47 +441,9 @@ def _absolute(file: measurements.OpenConfig) -> measurements.OpenConfig:
     model=absolute(str(interface.file_of(file.model))),
     loader=absolute(file.loader),
     custom_objects=absolute(custom) if custom.endswith('.py') else custom,
+    environment=absolute(file.environment),
   )
 
 
 def _refuse_constant(name: str) -> None:
   raise ValueError(f'{name} is no number')
-
-
-def _descendants(pid: int) -> list[int]:
-  """A process and all that it started."""
-  found = [pid]
-  for one in found:  # Grows on the way.
-    try:
-      for task in pathlib.Path(f'/proc/{one}/task').iterdir():
-        found += map(int, (task / 'children').read_text().split())
-    except OSError:  # It has ended meanwhile.
-      continue
-  return found
-
-
-def _marked(mark: str) -> Iterator[int]:
-  """Processes that were started with our mark among their variables."""
-  wanted = f'{_MARK}={mark}'.encode()
-  for process in pathlib.Path('/proc').glob('[0-9]*'):
-    try:
-      if wanted in (process / 'environ').read_bytes().split(b'\0'):
-        yield int(process.name)
-    except OSError:  # Of another user, or it has ended meanwhile.
-      continue
-
-
-def _memory_mib(pids: Iterable[int]) -> float:
-  """Memory that processes hold: resident, or in files that have no name."""
-  pages, unnamed = 0, {}
-  for pid in pids:
-    process = pathlib.Path(f'/proc/{pid}')
-    try:
-      pages += int((process / 'statm').read_text().split()[1])
-      for file in (process / 'fd').iterdir():
-        if os.readlink(file).startswith('/memfd:'):
-          status = os.stat(file)
-          unnamed[status.st_ino] = status.st_blocks
-    except (OSError, IndexError):  # It has ended meanwhile.
-      continue
-  return (pages * mmap.PAGESIZE + 512 * sum(unnamed.values())) / 2**20

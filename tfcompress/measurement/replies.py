@@ -9,6 +9,7 @@ import dataclasses
 from tfcompress.core import measurements
 
 NUM_SLOTS = 2  # One is filled while the other is computed.
+ALIGNED = 64  # bytes, of what begins anew in the shared memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +56,9 @@ class Warmed:
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-  """Times of single inferences in milliseconds, and the process's CPU time."""
+  """Times of single inferences in milliseconds."""
 
   ms: tuple[float, ...]
-  cpu_seconds: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tqdm
 
-from tfcompress.core import environment, measurements, records
+from tfcompress.core import environment, measurements, records, types
 from tfcompress.data import timed
 from tfcompress.measurement import latency, opened, sandbox, size
 from tfcompress.runtimes import formats, interface
@@ -156,6 +156,14 @@ class _Found:
     record = accuracy.summarize(self.classified, names, reference)
     self.add(dataset=dataset, accuracy=record)
 
+  def job(self, images: Callable[[int], np.ndarray]) -> latency.Job:
+    """What timing this model takes; `images` where nothing is known of it."""
+    if not self.classified:
+      return latency.Job(self.config, images)
+    scaling = types.Normalization(self.record.dataset.input_scaling)
+    config = dataclasses.replace(self.config, input_scaling=scaling)
+    return latency.Job(config, images, self.classified.answers)
+
   def images(self, image_size: int) -> np.ndarray:
     """What is timed: uint8 (NUM_IMAGES, S, S, 3)."""
     return _images(self.config.data, image_size)
@@ -163,17 +171,13 @@ class _Found:
 
 def _of_own_code(file: measurements.OpenConfig) -> tuple[str, ...]:
   """What is to be said of a model that brings code along."""
-  brought = {
-    '--loader': file.loader,
-    '--custom_objects': file.custom_objects,
-    '--allow_pickle': file.allow_pickle,
-  }
-  names = [name for name, given in brought.items() if given]
-  if not names:
+  if not file.own_code:
     return ()
+  names = ', '.join(f'--{name}' for name in file.own_code)
   return (
-    f'it ran code of its own ({", ".join(names)}) beside the clock: its times, '
-    'memory and parameters are what that code lets be seen',
+    f'it ran code of its own ({names}): its latency is by the clock outside, '
+    'so messages to its process count; its memory, parameters, throughput and '
+    'what it takes to open are what that code lets be seen',
   )
 
 
@@ -198,11 +202,8 @@ def _measure_latency(found: Sequence[_Found]) -> None:
     delay=5,
     mininterval=0.2 if sys.stderr.isatty() else 20,
   ) as progress:
-    timings, machine = latency.measure(
-      [one.config for one in wanted],
-      wanted[0].images,
-      progress.update,
-    )
+    jobs = [one.job(wanted[0].images) for one in wanted]
+    timings, machine = latency.measure(jobs, progress.update)
   for one, timing in zip(wanted, timings):
     one.add(machine=machine)
     if timing.failure:

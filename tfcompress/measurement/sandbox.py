@@ -7,7 +7,7 @@ import shutil
 import site
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import tfcompress
 from tfcompress.core import errors, gpus, measurements
@@ -79,13 +79,37 @@ def command(
     limits: on the files that it writes.
     module: to be run with -m; its arguments come behind.
   """
-  python = [sys.executable, '-P', '-m', module]
+  interpreter = sys.executable
+  if file.environment:
+    interpreter = os.path.join(file.environment, 'bin', 'python')
+  python = [interpreter, '-P', '-m', module]
   if level is not Isolation.BUBBLEWRAP:
     return python
+  devices = []
+  if on_gpu(file):
+    for path in gpus.driver_paths():
+      devices += ['--ro-bind-try', path, path]
+    for path in gpus.device_paths():
+      devices += ['--dev-bind-try', path, path]
+  return [*confined(_paths_of(file), limits.file_limit, devices), *python]
+
+
+def confined(
+  readable: Iterable[str], scratch_mib: int, further: Sequence[str] = ()
+) -> list[str]:
+  """Returns the bubblewrap command that another is to follow.
+
+  That other sees the system's programs, the interpreter with its packages and
+  ours, and an empty current directory.
+
+  Args:
+    readable: what else it sees, absolute paths.
+    scratch_mib: what it may write in that directory.
+    further: arguments of bubblewrap.
+  """
   arguments = [_BUBBLEWRAP, *_UNSHARED, *_MOUNTED]
-  size = str(limits.file_limit * _MIB)
   for folder in (_SCRATCH, '/dev/shm'):
-    arguments += ['--size', size, '--tmpfs', folder]
+    arguments += ['--size', str(scratch_mib * _MIB), '--tmpfs', folder]
   for path in _SYSTEM:
     if os.path.islink(path):
       arguments += ['--symlink', os.readlink(path), path]
@@ -93,26 +117,21 @@ def command(
       arguments += ['--ro-bind', path, path]
   for path in _SETTINGS:
     arguments += ['--ro-bind-try', path, path]
-  for path in dict.fromkeys((*_python_paths(), *_paths_of(file))):
+  for path in dict.fromkeys((*_python_paths(), *readable)):
     arguments += ['--ro-bind', os.path.realpath(path), path]
-  if on_gpu(file):
-    for path in gpus.driver_paths():
-      arguments += ['--ro-bind-try', path, path]
-    for path in gpus.device_paths():
-      arguments += ['--dev-bind-try', path, path]
-  arguments += ['--remount-ro', '/dev', '--remount-ro', '/']
-  return [*arguments, '--chdir', _SCRATCH, *python]
+  arguments += [*further, '--remount-ro', '/dev', '--remount-ro', '/']
+  return [*arguments, '--chdir', _SCRATCH]
 
 
 def environment(
   level: Isolation, file: measurements.OpenConfig
 ) -> dict[str, str]:
   """Returns the variables of a process on a level; secrets stay outside."""
-  package = pathlib.Path(tfcompress.__file__).parents[1]
+  ours = [str(pathlib.Path(tfcompress.__file__).parents[1]), *_user_packages()]
+  if file.environment:  # It has them behind its own, here they would be first.
+    ours = []
   own = {
-    'PYTHONPATH': os.pathsep.join(
-      [str(package), *_user_packages(), *_roots_of_modules(file)]
-    ),
+    'PYTHONPATH': os.pathsep.join([*ours, *_roots_of_modules(file)]),
     'PYTHONDONTWRITEBYTECODE': '1',
     'TF_CPP_MIN_LOG_LEVEL': '2',
   }
@@ -186,6 +205,8 @@ def require_own_files(folder: pathlib.Path) -> None:
 def _paths_of(file: measurements.OpenConfig) -> Iterator[str]:
   """What opening a file reads: itself and the user's code that goes with it."""
   yield file.model
+  if file.environment:
+    yield file.environment
   if file.loader:  # and what it may import beside it
     yield from map(str, pathlib.Path(file.loader).parent.glob('*.py'))
   if file.custom_objects.endswith('.py'):

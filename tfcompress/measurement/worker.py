@@ -7,6 +7,7 @@ this process knows images, and no labels.
 """
 
 import json
+import math
 import mmap
 import os
 import pathlib
@@ -25,6 +26,7 @@ from tfcompress.runtimes import interface, load
 
 _SEED = 0
 _DYNAMIC_BATCH = 8
+_STEP = 192  # numbers: whole pixels, and all types stay aligned
 _MIB_PER_KIB, _MIB = 1 / 1024, 2**20
 _TOLERANCE = (
   1e-3  # of scores in a batch to those alone, relative to the largest
@@ -77,15 +79,28 @@ class Worker:
   def backend(self) -> interface.Backend:
     return self._backends[0]
 
-  def share(self, slots: int, images: list, scores: list):
-    """Maps the shared memory: images uint8, then scores float32, by slot."""
-    shape = (slots, *images)
-    size = int(np.prod(shape))
+  def share(
+    self, slots: int, images: list, scores: list, given: list, behind: int
+  ):
+    """Maps the shared memory: images uint8, an input, then scores float32.
+
+    Args:
+      slots: of images and of scores.
+      images: the shape of a slot.
+      scores: likewise.
+      given: where one encoded input begins, and its bytes.
+      behind: where the scores begin.
+    """
     mapped = mmap.mmap(self._memory, 0)
-    self._images = np.frombuffer(mapped, np.uint8, size).reshape(shape)
+    shape = (slots, *images)
+    self._images = np.frombuffer(mapped, np.uint8, math.prod(shape)).reshape(
+      shape
+    )
+    start, size = given
+    self._given = np.frombuffer(mapped, np.uint8, size, offset=start)
     shape = (slots, *scores)
     self._scores = np.frombuffer(
-      mapped, np.float32, int(np.prod(shape)), offset=size
+      mapped, np.float32, math.prod(shape), offset=behind
     ).reshape(shape)
     self._pool = futures.ThreadPoolExecutor(len(self._backends))
     self._free = queue.SimpleQueue()
@@ -112,22 +127,39 @@ class Worker:
     self._timed = [
       self._encoded(image[None], scaling) for image in self._images[0, :count]
     ]
-    self._shuffle = np.random.RandomState(_SEED)
+    # Twice in a row: an image begins anywhere in it.
+    self._doubled = [np.tile(image.reshape(-1), 2) for image in self._timed]
+    self._random = np.random.RandomState(_SEED)
 
   def warm(self, runs: int | None):
     """Runs untimed inferences: so many, or until the times are steady."""
     return warmup.until_steady(self._times, runs)
 
-  def time(self, runs: int, fresh: bool):
+  def time(self, runs: int, fresh: bool, witnesses: list):
     """Times single inferences: input in, invoke, output out.
 
     Args:
       runs: how many.
       fresh: whether each sees pixels that none before it did, so that a model
         which remembers images does not look fast.
+      witnesses: pairs of a run and the image that it sees as it is; its scores
+        are written to the first slot.
     """
-    ms = tuple(self._times(runs, fresh))
-    return replies.Timed(ms, time.process_time())
+    due, kept = dict(witnesses), {}
+    ms = tuple(self._times(runs, fresh, due, kept))
+    for image, raw in kept.items():
+      scores = interface.decode(raw, self.backend.outputs[0])
+      self._scores[0, image] = scores[0]
+    return replies.Timed(ms)
+
+  def answer(self):
+    """Runs the encoded input of the shared memory; its scores are the first."""
+    info = self.backend.inputs[0]
+    batch = self._given.view(info.dtype).reshape(
+      interface.shape_of(info, self._images.shape[2])
+    )
+    raw = self.backend.predict(batch)
+    self._scores[0, 0] = interface.decode(raw, self.backend.outputs[0])[0]
 
   def throughput(self, batch_size: int, seconds: float):
     """Runs batches, every copy of the model at work."""
@@ -157,20 +189,33 @@ class Worker:
 
     return profile.profile(self._config.model)
 
-  def _times(self, runs: int, fresh: bool = True) -> np.ndarray:
-    """Milliseconds (N,) of single inferences."""
+  def _times(
+    self, runs: int, fresh: bool = True, witnesses=(), kept=None
+  ) -> np.ndarray:
+    """Milliseconds (N,) of single inferences; `kept` gets witnesses' outputs."""
     predict, clock = self.backend.predict, time.perf_counter_ns
     samples = np.empty(runs, np.int64)
-    flat = [image.reshape(-1) for image in self._timed]
-    places = self._shuffle.randint(0, flat[0].size, (runs, 2))
     for run in range(runs):
-      which = run % len(flat) if fresh else 0
-      if fresh:
-        flat[which][places[run]] = flat[which][places[run, ::-1]]
+      if run in witnesses:
+        batch = self._timed[witnesses[run]]
+      else:
+        batch = self._stirred(run) if fresh else self._timed[0]
       start = clock()
-      predict(self._timed[which])
+      raw = predict(batch)
       samples[run] = clock() - start
+      if run in witnesses:
+        kept[witnesses[run]] = raw
     return samples / 1e6
+
+  def _stirred(self, run: int) -> np.ndarray:
+    """An image that begins elsewhere, with two numbers in each other's place."""
+    which = run % len(self._timed)
+    doubled, shape = self._doubled[which], self._timed[which].shape
+    half = doubled.size // 2
+    places = self._random.randint(0, half, 2)
+    doubled[places] = doubled[places[::-1]]
+    start = self._random.randint(0, max(1, half // _STEP)) * _STEP
+    return doubled[start : start + half].reshape(shape)
 
   def _import_runtime(self) -> None:
     """Imports what opening needs, so that it does not count as the model's."""

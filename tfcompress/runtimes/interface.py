@@ -80,6 +80,13 @@ def _encoded(images, info, scaling) -> np.ndarray:
   return quantized.clip(limits.min, limits.max).astype(info.dtype)
 
 
+def shape_of(info: measurements.TensorInfo, image_size: int) -> tuple[int, ...]:
+  """Returns the shape of one inference's input, where some of it is free."""
+  batch, *image = info.shape
+  sides = tuple(image_size if side < 0 else side for side in image)
+  return (max(1, batch), *sides)
+
+
 def channels_first(info: measurements.TensorInfo) -> bool:
   """Whether an image input is (B, 3, S, S), as PyTorch has it."""
   return len(info.shape) == 4 and info.shape[1] == 3 != info.shape[3]
