@@ -45,22 +45,22 @@ class _Help(flags.BooleanFlag):
     sys.exit(0)
 
 
-def run(main: Callable[[], None], usage: str) -> None:
+def run(main: Callable[..., None], usage: str, most_arguments: int = 0) -> None:
   """Parses the flags and runs `main`; every command starts here.
 
   What the user got wrong (ValueError, OSError) ends as one line on stderr and
   exit code 1. Anything else is a bug and keeps its traceback.
 
   Args:
-    main: reads FLAGS.
+    main: reads FLAGS; takes the arguments that are no flags.
     usage: the text above the flags that --help shows.
+    most_arguments: how many of those there may be.
   """
   native_logs.silence()
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   flags.DEFINE_flag(_Help(usage))
   try:
-    _parse(sys.argv)
-    main()
+    main(*_parse(sys.argv, most_arguments))
   except BrokenPipeError:  # Who read our output has seen enough.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
@@ -70,10 +70,14 @@ def run(main: Callable[[], None], usage: str) -> None:
     _fail('interrupted')
 
 
-def _parse(argv: list[str]) -> None:
+def _parse(argv: list[str], most_arguments: int) -> list[str]:
   given_flagfiles()  # Raises where one cannot be read.
-  if rest := FLAGS(argv)[1:]:
-    raise ValueError(f'unexpected argument {rest[0]!r}: flags are --name=value')
+  rest = FLAGS(argv)[1:]
+  if unexpected := rest[most_arguments:]:
+    raise ValueError(
+      f'unexpected argument {unexpected[0]!r}: flags are --name=value'
+    )
+  return rest
 
 
 def _fail(message: str) -> None:

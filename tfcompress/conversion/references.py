@@ -10,6 +10,7 @@ from tfcompress.models import io, resnet
 from tfcompress.runtimes import load
 
 PLAIN = 'a plain ResNet-18'
+_RESNET18 = types.ModelSpec()  # at 224, with 100 classes
 
 
 def write(model: str, path: str) -> str:
@@ -29,9 +30,14 @@ def write(model: str, path: str) -> str:
   return teacher
 
 
-def write_plain(path: str) -> str:
-  """Writes a ResNet-18 at 224 with 100 classes and random weights; see `write`."""
-  _write(resnet.build(types.ModelSpec()), path)
+def write_plain(path: str, spec: types.ModelSpec = _RESNET18) -> str:
+  """Writes a network with random weights; see `write`.
+
+  Args:
+    path: of the `.tflite` to be written.
+    spec: of the network.
+  """
+  _write(resnet.build(spec), path)
   return PLAIN
 
 
