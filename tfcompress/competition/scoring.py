@@ -64,7 +64,14 @@ def score(
       + weights.latency * latency
       + weights.accuracy * accuracy
     )
-  return measurements.ScoreRecord(size, latency, accuracy, final, baseline)
+  return measurements.ScoreRecord(
+    size,
+    latency,
+    accuracy,
+    final,
+    baseline,
+    weights=dataclasses.astuple(weights),
+  )
 
 
 def scored(

@@ -93,7 +93,7 @@ class OpenConfig:
   @property
   def own_code(self) -> tuple[str, ...]:
     """Which of the fields let code of the model's own run."""
-    names = ('loader', 'custom_objects', 'allow_pickle')
+    names = ('loader', 'custom_objects', 'allow_pickle', 'environment')
     return tuple(name for name in names if getattr(self, name))
 
 
@@ -466,6 +466,7 @@ class ScoreRecord:
     baseline: what the ratios are to.
     final_ci95: from the intervals of latency and accuracy; None where one of
       them is not known.
+    weights: of size, latency and accuracy in that sum.
   """
 
   size: float | None
@@ -474,6 +475,7 @@ class ScoreRecord:
   final: float | None
   baseline: BaselineRecord
   final_ci95: Interval | None = None
+  weights: tuple[float, ...] = (0.3, 0.3, 0.4)
 
 
 @dataclasses.dataclass(frozen=True)

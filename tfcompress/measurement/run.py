@@ -173,7 +173,7 @@ def _of_own_code(file: measurements.OpenConfig) -> tuple[str, ...]:
   """What is to be said of a model that brings code along."""
   if not file.own_code:
     return ()
-  names = ', '.join(f'--{name}' for name in file.own_code)
+  names = ', '.join(file.own_code)
   return (
     f'it ran code of its own ({names}): its latency is by the clock outside, '
     'so messages to its process count; its memory, parameters, throughput and '

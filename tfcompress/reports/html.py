@@ -16,10 +16,30 @@ _THROUGHPUT = 'Images a second in batches, every core at work.'
 
 def page(records: Sequence[measurements.Measurement]) -> str:
   """Returns the page as text."""
+  import markupsafe
+
+  return (
+    environment()
+    .get_template('report.html')
+    .render(
+      ranking=ranking.rank(records),
+      words=ranking.WORDS,
+      sections=sections.of(records),
+      throughput=pictures.throughput(records) if len(records) == 1 else '',
+      throughput_caption=_THROUGHPUT,
+      overview=_overview(records),
+      method=_method(records),
+      svg=markupsafe.Markup,  # Its text is escaped as it is made.
+    )
+  )
+
+
+def environment():
+  """Returns the jinja2 environment of pages, which escapes what it prints."""
   import jinja2
   import markupsafe
 
-  environment = jinja2.Environment(
+  return jinja2.Environment(
     loader=jinja2.PackageLoader('tfcompress.reports'),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -30,16 +50,6 @@ def page(records: Sequence[measurements.Measurement]) -> str:
       if isinstance(value, str) and not isinstance(value, markupsafe.Markup)
       else value
     ),
-  )
-  return environment.get_template('report.html').render(
-    ranking=ranking.rank(records),
-    words=ranking.WORDS,
-    sections=sections.of(records),
-    throughput=pictures.throughput(records) if len(records) == 1 else '',
-    throughput_caption=_THROUGHPUT,
-    overview=_overview(records),
-    method=_method(records),
-    svg=markupsafe.Markup,  # Its text is escaped as it is made.
   )
 
 

@@ -1,6 +1,7 @@
 """Where labels go beside circles so that neither hides the other."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -45,6 +46,15 @@ class Box:
   def contains(self, x: float, y: float) -> bool:
     return self.x0 <= x <= self.x1 and self.y0 <= y <= self.y1
 
+  def is_apart(self, other: 'Box') -> bool:
+    """Whether no point is in both."""
+    return (
+      self.x1 < other.x0
+      or other.x1 < self.x0
+      or self.y1 < other.y0
+      or other.y1 < self.y0
+    )
+
   def nearest(self, x: float, y: float) -> tuple[float, float]:
     """The point of it that is nearest to another."""
     clamp = lambda value, low, high: max(low, min(high, value))
@@ -68,7 +78,7 @@ class Circle:
   y: float
   radius: float
 
-  @property
+  @functools.cached_property
   def box(self) -> Box:
     """The square of the same area, about."""
     half = 0.88 * self.radius
@@ -87,7 +97,7 @@ def place(
   times over.
 
   Args:
-    circles: what is labelled.
+    circles: what is labelled, and after those what is not.
     sizes: width and height of each label.
     frame: what labels should stay in.
     lines: what else they should not lie on, each a thin box.
@@ -152,7 +162,10 @@ def _leader_cost(
     )
     for step in range(1, 12)
   ]
-  crosses = lambda box: any(box.contains(*point) for point in points)
+  reach = Box(*map(min, zip(*points)), *map(max, zip(*points)))
+  crosses = lambda box: (
+    not box.is_apart(reach) and any(box.contains(*point) for point in points)
+  )
   cost = _LEADER_ON_LABEL * sum(map(crosses, others))
   hidden = [other.box for other in circles if other != circle]
   return cost + _LEADER_ON_CIRCLE * sum(map(crosses, hidden))

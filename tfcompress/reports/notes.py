@@ -208,7 +208,9 @@ def score(record: measurements.ScoreRecord | None) -> str:
   """Returns the score and what it is made of, or '' without a final one."""
   if record is None or record.final is None:
     return ''
+  size, latency, accuracy = record.weights
   return (
-    f'{record.final:.3f} = 0.3 x size {record.size:.2f} + 0.3 x latency '
-    f'{record.latency:.2f} + 0.4 x accuracy {record.accuracy:.3f}'
+    f'{record.final:.3f} = {size:g} x size {record.size:.2f} + {latency:g} x '
+    f'latency {record.latency:.2f} + {accuracy:g} x accuracy '
+    f'{record.accuracy:.3f}'
   )

@@ -26,16 +26,28 @@ COLORS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class _Point:
-  """A file that has all three figures."""
+class Point:
+  """A file that has all three figures.
+
+  Attributes:
+    label: beside its circle; '' for none.
+    latency_ms: of one image.
+    top1_percent: accuracy.
+    size_bytes: on disk.
+    color: one of COLORS.
+    is_baseline: what the others compare with.
+    below: the axis: it is drawn at its edge.
+    url: that its circle leads to.
+  """
 
   label: str
   latency_ms: float
   top1_percent: float
   size_bytes: int
   color: str
-  is_baseline: bool
-  below: bool = False  # the axis: it is drawn at its edge
+  is_baseline: bool = False
+  below: bool = False
+  url: str = ''
 
 
 def write(
@@ -53,10 +65,25 @@ def draw(
   size_inches: tuple[float, float] = _SIZE_INCHES,
   dpi: int = _DPI,
 ):
-  """Returns the picture as a matplotlib Figure.
+  """Returns the picture as a matplotlib Figure, as `draw_points` does.
 
-  Rows without latency, accuracy or size are named below it. It is to be saved
-  with the same dpi, as labels are placed by the pixel.
+  Rows without latency, accuracy or size are named below it.
+  """
+  missing = [row.name for row in rows if row.failure]
+  note = f'failed: {", ".join(missing)}' if missing else ''
+  return draw_points(_points(rows), title, note, size_inches, dpi)
+
+
+def draw_points(
+  points: Sequence[Point],
+  title: str = '',
+  note: str = '',
+  size_inches: tuple[float, float] = _SIZE_INCHES,
+  dpi: int = _DPI,
+):
+  """Returns a picture of points as a matplotlib Figure.
+
+  It is to be saved with the same dpi, as labels are placed by the pixel.
   """
   from matplotlib import figure
   from matplotlib.backends import backend_agg
@@ -66,12 +93,12 @@ def draw(
   if title:
     picture.suptitle(title, x=0.01, ha='left', fontsize=_FONT_POINTS + 2)
   axes = picture.add_subplot()
-  points = _points(rows)
+  points = _largest_first(points)
   _set_axes(axes, points)
   _draw_circles(axes, points)
   _draw_legend(axes, points)
-  if missing := [row.name for row in rows if row.failure]:
-    note = textwrap.fill(f'failed: {", ".join(missing)}', _NOTE_CHARACTERS)
+  if note:
+    note = textwrap.fill(note, _NOTE_CHARACTERS)
     picture.supxlabel(note, fontsize=_FONT_POINTS - 1, color='0.4')
   picture.draw_without_rendering()
   picture.set_layout_engine('none')  # Labels are placed in what is there now.
@@ -79,8 +106,8 @@ def draw(
   return picture
 
 
-def _points(rows: Sequence[comparison.Row]) -> list[_Point]:
-  """The rows that can be drawn; the largest first, so that none is hidden."""
+def _points(rows: Sequence[comparison.Row]) -> list[Point]:
+  """The rows that can be drawn."""
   networks = list(dict.fromkeys(map(_network, rows)))
   points = []
   for row in rows:
@@ -89,18 +116,23 @@ def _points(rows: Sequence[comparison.Row]) -> list[_Point]:
       continue
     color = COLORS[networks.index(_network(row)) % len(COLORS)]
     points.append(
-      _Point(
-        row.name, f.latency_ms, f.top1_percent,
-        f.size_bytes, color, row.is_baseline,
+      Point(
+        row.name + (' (reference)' if row.is_baseline else ''), f.latency_ms,
+        f.top1_percent, f.size_bytes, color, row.is_baseline,
       )
     )  # fmt: skip
+  return points
+
+
+def _largest_first(points: Sequence[Point]) -> list[Point]:
+  """So that none is hidden; what is far below the others is at the edge."""
   floor = _floor([point.top1_percent for point in points])
   points = [
     dataclasses.replace(
       point,
       below=True,
       top1_percent=floor,
-      label=f'{point.label}, {point.top1_percent:.1f} %',
+      label=point.label and f'{point.label}, {point.top1_percent:.1f} %',
     )
     if point.top1_percent < floor
     else point
@@ -124,7 +156,7 @@ def _floor(top1: Sequence[float]) -> float:
   return min(inside) - 0.15 * (max(top1) - min(inside)) - 0.5
 
 
-def _set_axes(axes, points: Sequence[_Point]) -> None:
+def _set_axes(axes, points: Sequence[Point]) -> None:
   from matplotlib import ticker
 
   axes.set_xlabel('latency of one image, ms')
@@ -160,14 +192,14 @@ def _radius(size_bytes: float, largest: float) -> float:
   return _MAX_RADIUS_POINTS * math.sqrt(size_bytes / largest)
 
 
-def _draw_circles(axes, points: Sequence[_Point]) -> None:
+def _draw_circles(axes, points: Sequence[Point]) -> None:
   largest = max((point.size_bytes for point in points), default=1)
   for point in points:
     radius = _radius(point.size_bytes, largest)
     where = (point.latency_ms, point.top1_percent)
     axes.plot(
       *where, 'o', markersize=2 * radius, markerfacecolor=point.color,
-      markeredgecolor='none', alpha=0.22, clip_on=False,
+      markeredgecolor='none', alpha=0.22, clip_on=False, url=point.url or None,
     )  # fmt: skip
     axes.plot(
       *where, 'o', markersize=2 * radius, markerfacecolor='none',
@@ -182,7 +214,7 @@ def _draw_circles(axes, points: Sequence[_Point]) -> None:
         line(value, color=point.color, linewidth=0.8, linestyle=(0, (4, 4)))
 
 
-def _draw_legend(axes, points: Sequence[_Point]) -> None:
+def _draw_legend(axes, points: Sequence[Point]) -> None:
   """Circles of known size, above the axes at the left."""
   from matplotlib import lines
 
@@ -208,29 +240,52 @@ def _draw_legend(axes, points: Sequence[_Point]) -> None:
   )  # fmt: skip
 
 
-def _draw_labels(axes, points: Sequence[_Point]) -> None:
-  circles = _circles(axes, points)
-  texts = [_text(axes, point) for point in points]
-  renderer = axes.figure.canvas.get_renderer()
-  extents = [text.get_window_extent(renderer) for text in texts]
-  frame = labels.Box(*axes.get_window_extent(renderer).extents)
-  boxes = labels.place(
-    circles,
-    [(extent.width + 4, extent.height + 2) for extent in extents],
-    frame,
-    [
-      line
-      for point, circle in zip(points, circles)
-      if point.is_baseline
-      for line in _cross(circle, frame)
-    ],
-  )
-  for point, text, box, circle in zip(points, texts, boxes, circles):
-    text.set_position((box.x0 + 2, box.y0 + 1))
+def _draw_labels(axes, points: Sequence[Point]) -> None:
+  named = [point for point in points if point.label]
+  # Those with a label come first, as `place` wants them.
+  circles = _circles(axes, sorted(points, key=lambda point: not point.label))
+  texts = [_text(axes, point) for point in named]
+  frame = _frame(axes)
+  lines = [
+    line
+    for point, circle in zip(named, circles)
+    if point.is_baseline
+    for line in _cross(circle, frame)
+  ]
+  boxes = put(axes, texts, circles, lines)
+  for point, box, circle in zip(named, boxes, circles):
     _draw_leader(axes, point, box, circle)
 
 
-def _circles(axes, points: Sequence[_Point]) -> list[labels.Circle]:
+def put(
+  axes,
+  texts: Sequence,
+  circles: Sequence[labels.Circle],
+  lines: Sequence[labels.Box] = (),
+) -> list[labels.Box]:
+  """Moves texts to where they hide nothing, and returns where they are.
+
+  Args:
+    axes: of the picture, which has been drawn once.
+    texts: at positions in pixels of the figure, aligned left and at the bottom.
+    circles: what each of them is of, and after those what else there is.
+    lines: that they should not lie on.
+  """
+  renderer = axes.figure.canvas.get_renderer()
+  extents = [text.get_window_extent(renderer) for text in texts]
+  sizes = [(extent.width + 4, extent.height + 2) for extent in extents]
+  boxes = labels.place(circles, sizes, _frame(axes), lines)
+  for text, box in zip(texts, boxes):
+    text.set_position((box.x0 + 2, box.y0 + 1))
+  return boxes
+
+
+def _frame(axes) -> labels.Box:
+  renderer = axes.figure.canvas.get_renderer()
+  return labels.Box(*axes.get_window_extent(renderer).extents)
+
+
+def _circles(axes, points: Sequence[Point]) -> list[labels.Circle]:
   """Where the circles are, in pixels."""
   largest = max((point.size_bytes for point in points), default=1)
   pixels = axes.figure.dpi / 72
@@ -251,13 +306,12 @@ def _cross(circle: labels.Circle, frame: labels.Box) -> list[labels.Box]:
   ]
 
 
-def _text(axes, point: _Point):
+def _text(axes, point: Point):
   """A label that is not in its place yet."""
   from matplotlib import patheffects
 
   return axes.annotate(
-    point.label + (' (reference)' if point.is_baseline else ''),
-    (0, 0), xycoords='figure pixels', textcoords='figure pixels',
+    point.label, (0, 0), xycoords='figure pixels', textcoords='figure pixels',
     annotation_clip=False, ha='left', va='bottom', fontsize=_FONT_POINTS,
     color=point.color, weight='bold' if point.is_baseline else 'normal',
     path_effects=[patheffects.withStroke(linewidth=2.5, foreground='white')],
@@ -265,7 +319,7 @@ def _text(axes, point: _Point):
 
 
 def _draw_leader(
-  axes, point: _Point, box: labels.Box, circle: labels.Circle
+  axes, point: Point, box: labels.Box, circle: labels.Circle
 ) -> None:
   """A line from a label to its circle, where they do not touch."""
   near = box.nearest(circle.x, circle.y)

@@ -87,9 +87,7 @@ def _section(
     ),
     confusions=_confusions(accuracy),
     classes=_classes(accuracy),
-    environment={
-      key: _environment(value) for key, value in record.environment.items()
-    },
+    environment=environment(record),
   )
 
 
@@ -164,8 +162,12 @@ def _classes(accuracy: measurements.AccuracyRecord | None) -> list[Bar]:
   return [Bar(name, '', f'{top1:.1f}', top1) for name, top1 in worst_first]
 
 
-def _environment(value: object) -> str:
-  """What a record says of its machine, in a line."""
+def environment(record: measurements.Measurement) -> dict[str, str]:
+  """Returns what a record says of its machine, a line a thing."""
+  return {key: _line(value) for key, value in record.environment.items()}
+
+
+def _line(value: object) -> str:
   if isinstance(value, Mapping):
     return ', '.join(f'{name} {version}' for name, version in value.items())
   if isinstance(value, list | tuple):
