@@ -24,7 +24,7 @@ CHANGED = challenges.Challenge(
     datetime.datetime(2026, 5, 1, tzinfo=BERLIN),
     datetime.datetime(2026, 5, 31, 23, 59, 59, tzinfo=BERLIN),
   ),
-  limits=challenges.Limits(1.5, 0.5, 512, 8, 60.25, 100.0),
+  limits=challenges.Limits(1.5, 0.5, 512, 8, 60.25, 100.0, 12.5),
   evaluation=challenges.Evaluation((GPU, CPU), GPU, 4, 50, 0.0, 2),
   data=challenges.Data(
     'folder:data/private',

@@ -90,6 +90,12 @@ KEYS: Mapping[str, Key] = {
   'limits.environment_mib': Key(
     'MiB of what is installed.', 0, 10**7, above=True
   ),
+  'limits.top1_percent': Key(
+    'Top-1 in percent that a model must reach. Ratios of sizes have no bound: '
+    'a tiny model that knows nothing can score high.',
+    0,
+    100,
+  ),
   'evaluation.devices': Key(
     'Devices that latency is measured on: "cpu", "gpu".'
   ),

@@ -14,6 +14,7 @@ from tfcompress.core import challenges, measurements
 CHALLENGE_BASELINE = measurements.BaselineRecord(
   size_mib=44.7, latency_ms=23.5, top1_percent=69.76, source='challenge'
 )
+_WEIGHTS = challenges.Weights()
 
 
 def score(
@@ -23,7 +24,7 @@ def score(
   top1_percent: float | None,
   baseline: measurements.BaselineRecord,
   latency_ratio: float | None = None,
-  weights: challenges.Weights = challenges.Weights(),
+  weights: challenges.Weights = _WEIGHTS,
 ) -> measurements.ScoreRecord:
   """Scores a model against a baseline.
 
@@ -77,7 +78,7 @@ def score(
 def scored(
   record: measurements.Measurement,
   baseline: measurements.BaselineRecord,
-  weights: challenges.Weights = challenges.Weights(),
+  weights: challenges.Weights = _WEIGHTS,
 ) -> measurements.Measurement:
   """Returns a measurement with its score.
 

@@ -69,6 +69,8 @@ class Limits:
     processes: at once, threads not counted.
     install_seconds: that its requirements may take to be installed.
     environment_mib: of what is installed.
+    top1_percent: that a model must reach; a ratio of sizes has no bound, so
+      that a tiny model which knows nothing can score high.
   """
 
   model_mib: float = 100.0
@@ -77,6 +79,7 @@ class Limits:
   processes: int = 64
   install_seconds: float = 600.0
   environment_mib: float = 4096.0
+  top1_percent: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

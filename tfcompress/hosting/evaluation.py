@@ -88,7 +88,7 @@ def evaluate(
     except ValueError as error:
       return _failed(known, str(error).replace(f'{scratch}/', ''))
     measured = _measured(host, found, file, figures)
-  return _of(known, measured, scratch)
+  return _of(known, measured, host.challenge.limits, scratch)
 
 
 def prepare(host: hosts.Host, handed_in: HandedIn) -> None:
@@ -237,6 +237,7 @@ def _scored(
 def _of(
   known: challenges.Entry,
   measured: list[measurements.Measurement],
+  limits: challenges.Limits,
   scratch: str,
 ) -> Result:
   """The result of what was measured."""
@@ -244,9 +245,8 @@ def _of(
     known, evaluated=_moment(datetime.datetime.now(datetime.UTC))
   )
   first, *others = measured
-  if first.failure:
-    reason = first.failure.replace(f'{scratch}/', '')
-    return _failed(known, reason)
+  if reason := first.failure or _too_wrong(first, limits):
+    return _failed(known, reason.replace(f'{scratch}/', ''))
   entry = dataclasses.replace(
     known,
     status=challenges.Status.RANKED,
@@ -254,6 +254,15 @@ def _of(
     others=tuple(map(_brief, others)),
   )
   return Result(entry, first)
+
+
+def _too_wrong(
+  record: measurements.Measurement, limits: challenges.Limits
+) -> str:
+  top1 = record.accuracy.top1_percent
+  if top1 >= limits.top1_percent:
+    return ''
+  return f'top-1 {top1:.2f} %, expected at least {limits.top1_percent:g} %'
 
 
 def _brief(record: measurements.Measurement) -> measurements.Measurement:

@@ -259,7 +259,9 @@ def readme(challenge: Challenge) -> str:
 
 
 def _limits(limits: challenges.Limits) -> list[tuple[str, str]]:
+  least = limits.top1_percent
   return [
+    *([('top-1 accuracy', f'at least {least:g} %')] if least else []),
     ('size of the model, with its loader', f'{limits.model_mib:g} MiB'),
     ('to open it, and for any answer', f'{limits.seconds:g} s'),
     ('memory while it runs', f'{limits.memory_mib:,} MiB'),
