@@ -40,7 +40,7 @@ _HEEDED = {
   'input_name': (_Runtime.TENSORFLOW,),
   'output_name': (_Runtime.TENSORFLOW,),
   'custom_objects': (_Runtime.TENSORFLOW,),
-  'loader': (_Runtime.TORCH,),
+  'loader': (_Runtime.TORCH, _Runtime.TENSORFLOW),
   'allow_pickle': (_Runtime.TORCH,),
   'profile': (_Runtime.LITERT_CPU,),
 }
@@ -88,7 +88,7 @@ def _define_open_flags() -> None:
     input_name='of a frozen graph; its only placeholder if not given',
     output_name='of a frozen graph; its only unread tensor if not given',
     custom_objects=cli_flags.CUSTOM_OBJECTS,
-    loader='.py file whose load_model(path) returns the module of a state dict',
+    loader='.py file whose load_model(path) returns what runs the file',
     allow_pickle='a .pt or .pth may run code of its own as it is opened',
   )
 

@@ -41,6 +41,22 @@ def test_evaluation_counts_every_example_once(source, batch_size):
   assert len({image.tobytes() for image in np.concatenate(images)}) == 12
 
 
+@pytest.mark.parametrize('seed', [0, 3])
+def test_evaluation_in_another_order_is_of_the_same_examples(source, seed):
+  tf.random.set_seed(seed)
+
+  def labels(order: int | None) -> list[int]:
+    batches = pipelines.evaluation(
+      source, types.Split.VALIDATION, CHALLENGE,
+      batch_size=5, input_size=32, order=order,
+    )  # fmt: skip
+    return np.concatenate([y for _, y in batches.as_numpy_iterator()]).tolist()
+
+  assert labels(None) == [0] * 4 + [1] * 4 + [2] * 4
+  assert labels(5) == labels(5) != labels(None)
+  assert sorted(labels(5)) == sorted(labels(6)) == labels(None)
+
+
 @pytest.mark.parametrize('augment', [{}, {'mixup_alpha': 0.2}])
 def test_a_stream_can_start_at_any_epoch(source, augment):
   whole = stream(source, range(3), **augment)

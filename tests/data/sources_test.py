@@ -50,6 +50,18 @@ def test_a_folder_without_a_split(copy):
     load(copy)
 
 
+def test_training_images_are_for_who_trains(copy):
+  shutil.rmtree(copy / 'train')
+  with pytest.raises(ValueError, match='no folder train/ in it'):
+    load(copy)
+  spec = types.DataSpec(dataset=f'folder:{copy}')
+  source = sources.load(spec, training=False)
+  assert source.class_names == conftest.CLASSES
+  assert source.num_examples == {types.Split.VALIDATION: 12}
+  (copy / 'validation/red/0.JPEG').write_bytes(b'no image')
+  assert sources.first_corrupt(source, types.Split.VALIDATION)
+
+
 def test_a_misspelt_class_folder(copy):
   (copy / 'validation' / 'red').rename(copy / 'validation' / 'rad')
   with pytest.raises(

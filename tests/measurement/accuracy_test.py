@@ -83,8 +83,15 @@ def test_images_of_several_chunks_stay_in_order(exported, data, monkeypatch):
   interpreter.allocate_tensors()
   source = sources.load(data)
   batches = pipelines.evaluation(
-    source, types.Split.VALIDATION, data.transform, batch_size=1, input_size=48
+    source,
+    types.Split.VALIDATION,
+    data.transform,
+    batch_size=1,
+    input_size=48,
+    order=accuracy._ORDER,
   )
+  assert sorted(found.labels) == [0] * 4 + [1] * 4 + [2] * 4
+  assert len(found.answers.images) == 12
   [inputs], [outputs] = (
     interpreter.get_input_details(),
     interpreter.get_output_details(),

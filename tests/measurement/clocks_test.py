@@ -94,7 +94,7 @@ def test_a_tflite_is_compared_too(exported, folder):
 def test_one_that_skips_the_work_is_found(load, forward, sentence, tmp_path):
   found = timed(programs.write(tmp_path, load or 'pass', forward))
   assert sentence in found.failure
-  assert found.different > 5
+  assert found.different > 5 or sentence != OTHERWISE
 
 
 def test_one_that_stops_its_own_clock_gains_nothing(tmp_path):

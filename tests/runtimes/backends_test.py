@@ -153,7 +153,7 @@ FORMATS = ['artifact', 'keras', 'h5', 'saved_model', 'export', 'tflite', 'int8']
 @pytest.mark.parametrize('name', FORMATS)
 def test_every_format_gives_the_parents_probabilities(name, paths, baseline):
   backend = load.open_model(paths[name])
-  assert interface.image_size(backend, name) == 48
+  assert interface.image_size(backend, measurements.OpenConfig(name)) == 48
   encoded = interface.encode(IMAGES, backend.inputs[0], types.Normalization.RAW)
   raw = np.concatenate([backend.predict(one[None]) for one in encoded])
   got = interface.decode(raw, backend.outputs[0])
@@ -249,7 +249,7 @@ def test_a_model_that_takes_no_image(tmp_path):
   model.save(tmp_path / 'vector.keras')
   backend = load.open_model(str(tmp_path / 'vector.keras'))
   with pytest.raises(ValueError, match='expected one square RGB image'):
-    interface.image_size(backend, 'vector.keras')
+    interface.image_size(backend, measurements.OpenConfig('vector.keras'))
 
 
 def test_a_file_that_fails_while_it_runs(tmp_path):

@@ -68,9 +68,10 @@ class OpenConfig:
     output_name: likewise; '' takes the only tensor that nothing reads.
     custom_objects: a module, or a `.py` file, whose classes and functions a
       Keras file names.
-    loader: a `.py` file whose `load_model(path)` returns a torch module; for
-      a state dict.
+    loader: a `.py` file whose `load_model(path)` returns what PyTorch or
+      TensorFlow runs: the module of a state dict, for example.
     allow_pickle: a `.pt` may run code of its own as it is opened.
+    image_size: height and width in pixels of what a model gets that takes any.
     environment: the folder of a virtual environment whose packages come before
       ours, which it names in a `.pth` file; '' for none.
   """
@@ -88,6 +89,7 @@ class OpenConfig:
   custom_objects: str = ''
   loader: str = ''
   allow_pickle: bool = False
+  image_size: int = 224
   environment: str = ''
 
   @property

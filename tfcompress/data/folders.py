@@ -1,4 +1,7 @@
-"""Image folders: DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}."""
+"""Image folders: DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}.
+
+For who only evaluates, the training images need not be there.
+"""
 
 import os
 import pathlib
@@ -28,10 +31,16 @@ def root_of(spec: types.DataSpec) -> pathlib.Path:
   return root
 
 
-def class_names(root: pathlib.Path) -> tuple[str, ...]:
+def splits(root: pathlib.Path, training: bool = True) -> list[types.Split]:
+  """The splits of a folder; without train/ only where it is not needed."""
+  has_training = training or (root / types.Split.TRAIN.value).is_dir()
+  return list(types.Split) if has_training else [types.Split.VALIDATION]
+
+
+def class_names(root: pathlib.Path, training: bool = True) -> tuple[str, ...]:
   """The class folders, which must be the same in both splits."""
   found = {}
-  for split in types.Split:
+  for split in splits(root, training):
     folder = root / split.value
     if not folder.is_dir():
       raise ValueError(
@@ -39,7 +48,8 @@ def class_names(root: pathlib.Path) -> tuple[str, ...]:
         'expected DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}'
       )
     found[split] = {child.name for child in folder.iterdir() if child.is_dir()}
-  train, validation = found[types.Split.TRAIN], found[types.Split.VALIDATION]
+  validation = found[types.Split.VALIDATION]
+  train = found.get(types.Split.TRAIN, validation)
   for name in sorted(train ^ validation):
     where = 'train' if name in train else 'validation'
     raise ValueError(
@@ -48,7 +58,8 @@ def class_names(root: pathlib.Path) -> tuple[str, ...]:
     )
   if len(train) < 2:
     raise ValueError(
-      f'{root}: {len(train)} class folders in train/, expected at least 2'
+      f'{root}: {len(train)} class folders in {next(iter(found)).value}/, '
+      'expected at least 2'
     )
   return tuple(sorted(train))
 

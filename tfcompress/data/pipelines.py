@@ -131,16 +131,26 @@ def evaluation(
   *,
   batch_size: int,
   input_size: int,
+  order: int | None = None,
 ) -> tf.data.Dataset:
-  """Streams every example of a split once, in order.
+  """Streams every example of a split once.
+
+  Args:
+    source: the image set.
+    split: of it.
+    transform: how images are brought to size.
+    batch_size: B.
+    input_size: S.
+    order: a seed; None streams them as the source has them.
 
   Returns:
     Batches of uint8 images (B, S, S, 3) with S the input size and int64 labels
     (B,); the last batch may be smaller.
   """
-  return _transformed(
-    source.handles(split), source, transform, batch_size, input_size
-  )
+  handles = source.handles(split)
+  if order is not None:
+    handles = handles.shuffle(source.shuffle_buffer, seed=order)
+  return _transformed(handles, source, transform, batch_size, input_size)
 
 
 def as_seen_inside(images: tf.Tensor, size: int) -> tf.Tensor:
@@ -190,7 +200,9 @@ def naming_corrupt_images(source: sources.Source) -> Iterator[None]:
     tf.errors.NotFoundError,
     tf.errors.PermissionDeniedError,
   ) as error:
-    names = (sources.first_corrupt(source, split) for split in types.Split)
+    names = (
+      sources.first_corrupt(source, split) for split in source.num_examples
+    )
     name = next(filter(None, names), None)
     if name is None:
       raise

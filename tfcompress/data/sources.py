@@ -53,15 +53,20 @@ class Source:
   )
 
 
-def load(spec: types.DataSpec) -> Source:
+def load(spec: types.DataSpec, training: bool = True) -> Source:
   """Opens a dataset, preparing or downloading it first where TFDS must.
+
+  Args:
+    spec: which.
+    training: whether its training images are needed; a folder may be without
+      them else, and its source then has that split in no attribute.
 
   Raises:
     ValueError: no such dataset or folder, classes that differ between splits,
       or a download without a network.
   """
   if folders.is_folder(spec):
-    return _load_folder(spec)
+    return _load_folder(spec, training)
   if spec.skip_corrupt_images:
     raise ValueError(
       f'--skip_corrupt_images is for image folders, got --dataset='
@@ -96,11 +101,12 @@ def require_classes(source: Source, class_names: tuple[str, ...]) -> None:
     )
 
 
-def _load_folder(spec: types.DataSpec) -> Source:
+def _load_folder(spec: types.DataSpec, training: bool) -> Source:
   root = folders.root_of(spec)
-  class_names = folders.class_names(root)
+  class_names = folders.class_names(root, training)
   files = {
-    split: folders.files(root, split, class_names) for split in types.Split
+    split: folders.files(root, split, class_names)
+    for split in folders.splits(root, training)
   }
   skipped = dict.fromkeys(types.Split, 0)
   if spec.skip_corrupt_images:
@@ -117,7 +123,7 @@ def _load_folder(spec: types.DataSpec) -> Source:
     class_names=class_names,
     num_examples={split: len(paths) for split, (paths, _) in files.items()},
     handles=lambda split: tf.data.Dataset.from_tensor_slices(files[split]),
-    shuffle_buffer=len(files[types.Split.TRAIN][0]),
+    shuffle_buffer=max(len(paths) for paths, _ in files.values()),
     read=tf.io.read_file,
     describe=lambda split, index: str(files[split][0][index]),
     identity=lambda: _identity(files[types.Split.TRAIN][0]),

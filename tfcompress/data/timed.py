@@ -31,7 +31,7 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
     return _of_folder(spec, size, count)
   from tfcompress.data import pipelines, sources
 
-  source = sources.load(spec)
+  source = sources.load(spec, training=False)
   found, _ = pipelines.evenly_drawn(
     source,
     types.Split.VALIDATION,
@@ -52,7 +52,7 @@ def _resized(image: np.ndarray, size: int) -> np.ndarray:
 def _of_folder(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
   root = folders.root_of(spec)
   paths, _ = folders.files(
-    root, types.Split.VALIDATION, folders.class_names(root)
+    root, types.Split.VALIDATION, folders.class_names(root, training=False)
   )
   found = []
   for index in range(count):

@@ -144,6 +144,7 @@ def _file(
     str(found.model),
     loader=str(found.loader or ''),
     allow_pickle=by_code,
+    image_size=host.challenge.image_size,
     environment=_environment(host, found),
   )
   rank = host.challenge.evaluation.ranking_device

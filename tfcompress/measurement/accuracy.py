@@ -5,6 +5,7 @@ The labels stay in this process: the one that opened the model sees images.
 
 import dataclasses
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
@@ -22,6 +23,9 @@ _CHUNK, _SLOW_CHUNK, _SLOW_MS = 96, 8, 500
 _TOP = 5
 _TRIED_IMAGES = 200
 _LONGEST_MAP = 2**20  # characters
+# The same for all models of this process, and known to none of them: images lie
+# in the order of their classes.
+_ORDER = random.SystemRandom().randrange(1, 2**31)
 # Several of them with a thread each compute more than one with several.
 _COPIED = (
   measurements.Runtime.LITERT_CPU,
@@ -61,7 +65,7 @@ def measure(
     ValueError: the split has other classes than the model, or what the model's
       process ends on.
   """
-  source = sources.load(config.data)
+  source = sources.load(config.data, training=False)
   cores = len(os.sched_getaffinity(0))
   runtime = load.runtime_of(config.file.model, config.file.runtime)
   copies, threads = (cores, 1) if runtime in _COPIED else (1, cores)
@@ -278,6 +282,7 @@ def _batches(model, source, config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     config.data.transform,
     batch_size=chunk_of(model),
     input_size=model.about.image_size,
+    order=_ORDER,
   ).as_numpy_iterator()
 
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfcompress.core import measurements, processes, records, types
-from tfcompress.measurement import family, replies, sandbox
+from tfcompress.core import errors, measurements, processes, records, types
+from tfcompress.measurement import family, replies, sandbox, syscalls
 from tfcompress.runtimes import interface
 
 _WORKER = 'tfcompress.measurement.worker'
@@ -29,7 +29,7 @@ _SIGNALLED = 128  # and the signal's number: how bubblewrap reports one
 _OWN_PROCESSES = {measurements.Isolation.BUBBLEWRAP: 2}  # beside the model's
 _LARGEST_SIDE, _MOST_OUTPUTS, _LARGEST_FIGURE = 4096, 10**6, 1e9
 _LARGEST_INPUT = 2**31  # bytes
-_LAST_WORDS = 300
+_LAST_WORDS, _LONGEST_REASON = 300, 1000
 _MARK = 'TFCOMPRESS_PROCESS'
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 # Between what a process says its runs took and what our clock saw.
@@ -227,11 +227,11 @@ class Opened:
       Scores (C,), and the milliseconds from the request to the answer.
     """
     batch = self._given.view(encoded.dtype).reshape(-1, *encoded.shape[1:])
+    start = time.perf_counter()  # From when on the image can be seen.
     batch[:] = encoded
-    start = time.perf_counter()
     self._ask(None, 'answer')
-    scores = self._scores[0, 0].copy()
-    return scores, 1e3 * (time.perf_counter() - start)
+    elapsed = time.perf_counter() - start
+    return self._scores[0, 0].copy(), 1e3 * elapsed
 
   def cpu_seconds(self) -> float:
     """Returns the CPU time of the process and of what it started."""
@@ -272,15 +272,18 @@ class Opened:
     self._memory = os.memfd_create('images', os.MFD_ALLOW_SEALING)
     self._log = os.fdopen(os.memfd_create('log'), 'w+b')
     self._mark = uuid.uuid4().hex
-    with theirs:
+    syscalls_file = syscalls.file(sandbox.on_gpu(self._file))
+    with theirs, os.fdopen(syscalls_file):
       self._process = subprocess.Popen(
         [
-          *sandbox.command(self.level, self._absolute, self._limits, _WORKER),
+          *sandbox.command(
+            self.level, self._absolute, self._limits, _WORKER, syscalls_file
+          ),
           *map(str, (theirs.fileno(), self._memory)),
         ],
         env=sandbox.environment(self.level, self._absolute)
         | {_MARK: self._mark},
-        pass_fds=(theirs.fileno(), self._memory),
+        pass_fds=(theirs.fileno(), self._memory, syscalls_file),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=self._log,
@@ -343,11 +346,20 @@ class Opened:
     return self._receive(kind)
 
   def _send(self, do: str, **arguments) -> None:
+    if self._buffer or self._has_spoken():
+      raise self._nonsense('before it was asked')
     request = json.dumps({'do': do, **arguments}).encode() + b'\n'
     try:
       self._channel.sendall(request)
     except (BrokenPipeError, ConnectionResetError):
       raise self._ended() from None
+
+  def _has_spoken(self) -> bool:
+    """Whether there is something to read, where nothing is due."""
+    try:
+      return bool(self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except (BlockingIOError, ConnectionResetError):
+      return False
 
   def _receive(self, kind: type | None):
     """The answer to the last request, as a dataclass; None takes any."""
@@ -428,6 +440,7 @@ class Opened:
   def _renamed(self, message: str) -> str:
     """A message with the path as the user gave it, and at its beginning."""
     given, absolute = self._file.model, self._absolute.model
+    message = errors.printable(' '.join(message.split())[:_LONGEST_REASON])
     message = message.replace(absolute, given)
     return message if given in message else f'{given}: {message}'
 

@@ -22,7 +22,8 @@ _SYSTEM = ('/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64')
 _SETTINGS = ('/etc/ld.so.cache', '/etc/ld.so.conf', '/etc/alternatives')
 # Root keeps its capabilities otherwise, and could mount what is read-only anew.
 _UNSHARED = (
-  '--unshare-all', '--die-with-parent', '--new-session', '--cap-drop', 'ALL'
+  '--unshare-all', '--unshare-user', '--disable-userns', '--die-with-parent',
+  '--new-session', '--cap-drop', 'ALL',
 )  # fmt: skip
 _MOUNTED = ('--proc', '/proc', '--dev', '/dev')
 _PASSED_ON = ('PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS')
@@ -70,6 +71,7 @@ def command(
   file: measurements.OpenConfig,
   limits: measurements.Limits,
   module: str,
+  syscalls: int,
 ) -> list[str]:
   """Returns the command that runs a module of ours on a level.
 
@@ -78,6 +80,7 @@ def command(
     file: what it is to open, by absolute paths.
     limits: on the files that it writes.
     module: to be run with -m; its arguments come behind.
+    syscalls: a file with the filter of `syscalls`, which is passed on.
   """
   interpreter = sys.executable
   if file.environment:
@@ -85,7 +88,7 @@ def command(
   python = [interpreter, '-P', '-m', module]
   if level is not Isolation.BUBBLEWRAP:
     return python
-  devices = []
+  devices = ['--seccomp', str(syscalls)]
   if on_gpu(file):
     for path in gpus.driver_paths():
       devices += ['--ro-bind-try', path, path]

@@ -47,6 +47,8 @@ def parameters(
   """
   path = str(interface.file_of(file.model))
   kind = formats.format_of(file.model)
+  if file.loader:  # The file alone may be no model.
+    return None, None
   if kind is formats.Format.TFLITE:
     from tfcompress.runtimes import tflite_file
 

@@ -54,7 +54,7 @@ class Worker:
     start = time.perf_counter()
     self._backends.append(load.open_file(self._config))
     opened = time.perf_counter()
-    size = interface.image_size(self.backend, self._config.model)
+    size = interface.image_size(self.backend, self._config)
     pixels = np.random.RandomState(_SEED).randint(0, 256, (1, size, size, 3))
     batch = self._encoded(pixels.astype(np.uint8), types.Normalization.RAW)
     begun = time.perf_counter()

@@ -5,19 +5,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from tfcompress.core import measurements
+from tfcompress.core import errors, measurements
 
-_UNPRINTABLE = '\ufffd'
-
-
-def printable(text: str) -> str:
-  """Returns `text` as one line that commands no terminal.
-
-  A stranger chose the names of files and tensors.
-  """
-  return ''.join(
-    letter if letter.isprintable() else _UNPRINTABLE for letter in text
-  )
+printable = errors.printable
 
 
 def short(records: Sequence[measurements.Measurement]) -> list[str]:

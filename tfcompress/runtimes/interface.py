@@ -12,8 +12,6 @@ import numpy as np
 
 from tfcompress.core import measurements, records, types
 
-DYNAMIC_SIZE = 224  # of a model that takes images of any size
-
 
 class Backend(Protocol):
   """An opened model with one image input and one output.
@@ -102,7 +100,7 @@ def decode(raw: np.ndarray, info: measurements.TensorInfo) -> np.ndarray:
   )
 
 
-def image_size(backend: Backend, path: str) -> int:
+def image_size(backend: Backend, config: measurements.OpenConfig) -> int:
   """Returns the height and width in pixels of a backend's image input.
 
   Raises:
@@ -115,9 +113,9 @@ def image_size(backend: Backend, path: str) -> int:
     sides = set(shape[2:] if channels_first(backend.inputs[0]) else shape[1:3])
     if channels == 3 and len(sides) == 1:
       size = sides.pop()
-      return size if size > 0 else DYNAMIC_SIZE
+      return size if size > 0 else config.image_size
   raise ValueError(
-    f'{path}: inputs {shapes}, expected one square RGB image, (1, S, S, 3) or '
+    f'{config.model}: inputs {shapes}, expected one square RGB image, (1, S, S, 3) or '
     '(1, 3, S, S)'
   )
 

@@ -33,16 +33,23 @@ def load(path: str, custom_objects: str) -> tensorflow_call.Call:
     for ends, rank in ((model.inputs, _RANK_IN), (model.outputs, _RANK_OUT))
   )
   tensors.require_one_of_each(inputs, outputs, _REMEDY)
-  is_nested = isinstance(getattr(model, 'input', None), (dict, list, tuple))
+  return tensorflow_call.Call(
+    inference_of(model), inputs, outputs, traced=False
+  )
+
+
+def inference_of(model):
+  """Returns a Keras model as a function of its only input, for inference."""
+  given = getattr(model, 'input', None)
+  is_nested = isinstance(given, (dict, list, tuple))
 
   def function(image):
-    given = image
     if is_nested:
-      given = tf.nest.pack_sequence_as(model.input, [image])
-    (scores,) = tf.nest.flatten(model(given, training=False))
+      image = tf.nest.pack_sequence_as(given, [image])
+    (scores,) = tf.nest.flatten(model(image, training=False))
     return scores
 
-  return tensorflow_call.Call(function, inputs, outputs, traced=False)
+  return function
 
 
 def _open(path: str, custom_objects: str):

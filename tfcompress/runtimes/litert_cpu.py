@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.core import environment, errors, measurements
-from tfcompress.runtimes import interface, tensors, tflite_file
+from tfcompress.runtimes import tensors, tflite_file
 
 _DELEGATE = 'DELEGATE'  # the name of what stands for all that XNNPACK runs
 _REMEDY = 'where the file has another signature, --signature takes it'
@@ -63,7 +63,7 @@ class LiteRtCpu:
 class _Primary:
   """The subgraph that a file runs where no signature is named."""
 
-  def __init__(self, interpreter: litert.Interpreter):
+  def __init__(self, interpreter: litert.Interpreter, image_size: int):
     self._interpreter = interpreter
     inputs = interpreter.get_input_details()
     outputs = interpreter.get_output_details()
@@ -71,7 +71,7 @@ class _Primary:
     tensors.require_one_of_each(self.inputs, self.outputs, _REMEDY)
     self._input, self._output = inputs[0]['index'], outputs[0]['index']
     self._shape = None
-    self._resize(_likely_shape(inputs[0]))
+    self._resize(_likely_shape(inputs[0], image_size))
 
   def run(self, batch: np.ndarray) -> np.ndarray:
     if batch.shape != self._shape:
@@ -113,7 +113,7 @@ def _open(path: str, config: measurements.OpenConfig) -> _Primary | _Signature:
     model_path=str(path), num_threads=config.num_threads
   )
   if not config.signature:
-    return _Primary(interpreter)
+    return _Primary(interpreter, config.image_size)
   known = interpreter.get_signature_list()
   if config.signature not in known:
     raise ValueError(
@@ -122,7 +122,7 @@ def _open(path: str, config: measurements.OpenConfig) -> _Primary | _Signature:
     )
   # The interpreter works on its own only while no runner of it lives.
   if not interpreter.get_signature_runner(config.signature)._subgraph_index:
-    return _Primary(interpreter)
+    return _Primary(interpreter, config.image_size)
   return _Signature(interpreter.get_signature_runner(config.signature))
 
 
@@ -148,13 +148,13 @@ def _shape(detail: dict) -> tuple[int, ...]:
   return tuple(int(size) for size in shape)
 
 
-def _likely_shape(detail: dict) -> tuple[int, ...]:
+def _likely_shape(detail: dict, image_size: int) -> tuple[int, ...]:
   """One image of a size that a model can take, where the size is free."""
   shape = _shape(detail)
   if len(shape) != 4:
     return tuple(int(size) for size in detail['shape'])
   return tuple(
-    size if size > 0 else interface.DYNAMIC_SIZE if place else 1
+    size if size > 0 else image_size if place else 1
     for place, size in enumerate(shape)
   )
 

@@ -11,7 +11,7 @@ import openvino
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.core import environment, errors, measurements
-from tfcompress.runtimes import interface, tensors, tflite_file
+from tfcompress.runtimes import tensors, tflite_file
 
 _DEVICE = 'CPU'
 _REMEDY = 'export the part from the image to the scores alone'
@@ -48,7 +48,7 @@ class OpenVino:
         self._model.outputs, _quantizations(flatbuffer, 'outputs')
       )
       tensors.require_one_of_each(self.inputs, self.outputs, _REMEDY)
-      self._compile(_one_image(self.inputs[0].shape))
+      self._compile(_one_image(self.inputs[0].shape, config.image_size))
     except (RuntimeError, ValueError) as error:
       raise ValueError(
         f'{path}: OpenVINO cannot open it ({_reason(error)})'
@@ -102,10 +102,10 @@ def _settings(num_threads: int | None) -> dict[str, object]:
   return settings
 
 
-def _one_image(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _one_image(shape: tuple[int, ...], image_size: int) -> tuple[int, ...]:
   """One image of a size that a model can take, where the size is free."""
   return tuple(
-    size if size > 0 else interface.DYNAMIC_SIZE if place else 1
+    size if size > 0 else image_size if place else 1
     for place, size in enumerate(shape)
   )
 

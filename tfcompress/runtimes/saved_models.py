@@ -41,7 +41,7 @@ def load(path: str, signature: str) -> tensorflow_call.Call:
     raise ValueError(
       f'not a SavedModel ({tensorflow_call.reason(error)})'
     ) from error
-  return _call(loaded, _chosen(loaded.signatures, signature))
+  return call_of(loaded, signature)
 
 
 def is_saved_model(content: bytes) -> bool:
@@ -92,20 +92,25 @@ def _chosen(signatures, wanted: str) -> str:
   )
 
 
-def _call(loaded, name: str) -> tensorflow_call.Call:
-  signature = loaded.signatures[name]
-  given = signature.structured_input_signature[1]
+def call_of(loaded, signature: str) -> tensorflow_call.Call:
+  """Returns a signature of what tf.saved_model.load gave as a function.
+
+  Raises:
+    ValueError: no such signature, or one of several inputs.
+  """
+  chosen = loaded.signatures[_chosen(loaded.signatures, signature)]
+  given = chosen.structured_input_signature[1]
   inputs = tuple(
     tensorflow_call.info(key, spec, _RANK_IN) for key, spec in given.items()
   )
   outputs = tuple(
     tensorflow_call.info(key, spec, _RANK_OUT)
-    for key, spec in signature.structured_outputs.items()
+    for key, spec in chosen.structured_outputs.items()
   )
   tensors.require_one_of_each(inputs, outputs, _REMEDY)
 
   def function(image):
-    return signature(**{inputs[0].name: image})[outputs[0].name]
+    return chosen(**{inputs[0].name: image})[outputs[0].name]
 
   # The signature's variables live as long as what was loaded.
   function.loaded = loaded

@@ -10,6 +10,7 @@ from tfcompress.core import measurements
 from tfcompress.runtimes import (
   frozen_graph,
   keras_models,
+  loaded_models,
   saved_models,
   tensorflow_call,
   tensorflow_device,
@@ -27,6 +28,7 @@ class TensorFlow:
       path: a `.keras`, `.h5` or `.pb` file or a SavedModel folder.
       config: its num_threads are threads within an operator, which TensorFlow
         takes once a process, before it computes anything; None leaves it alone.
+        Its `loader`, where there is one, opens the file instead.
 
     Raises:
       ValueError: nothing that TensorFlow or Keras can open, or no GPU where
@@ -40,7 +42,8 @@ class TensorFlow:
         call = _load(path, config)
     except ValueError as error:
       text = str(error)
-      text = text if text.startswith(path) else f'{path}: {text}'
+      if not text.startswith((path, '--loader=')):
+        text = f'{path}: {text}'
       raise ValueError(text) from error
     self.inputs, self.outputs = call.inputs, call.outputs
     self._function = call.function
@@ -53,7 +56,7 @@ class TensorFlow:
     try:
       with tf.device(self._place.device):
         scores = self._function(tf.constant(batch))
-    except (tf.errors.OpError, ValueError, TypeError) as error:
+    except Exception as error:  # A loader's model may raise anything.
       raise ValueError(
         f'TensorFlow cannot run the model ({tensorflow_call.reason(error)})'
       ) from error
@@ -75,6 +78,8 @@ class TensorFlow:
 
 
 def _load(path: str, config: measurements.OpenConfig) -> tensorflow_call.Call:
+  if config.loader:
+    return loaded_models.load(path, config)
   file = pathlib.Path(path)
   if file.is_dir():
     return saved_models.load(path, config.signature)
@@ -90,6 +95,7 @@ def _set_threads(num_threads: int) -> None:
   try:
     threading.set_intra_op_parallelism_threads(num_threads)
     threading.set_inter_op_parallelism_threads(1)
+    tf.zeros(0)  # From now on, no code of a model's can choose others.
   except RuntimeError as error:
     raise ValueError(
       f'TensorFlow already runs on {_threads()} threads in this process; open '

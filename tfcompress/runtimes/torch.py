@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tfcompress.core import environment, errors, measurements
-from tfcompress.runtimes import interface, torch_files
+from tfcompress.runtimes import torch_files
 
 _DEVICES = {measurements.Device.CPU: 'cpu', measurements.Device.GPU: 'cuda'}
 _PRECISIONS = {torch.float16: 'fp16', torch.bfloat16: 'bf16'}
@@ -31,7 +31,9 @@ class Torch:
     self._device = _device(path, config.device)
     program = torch_files.load(path, config, self._device)
     self._run, self._dtype = program.run, program.dtype
-    shape, output = self._probed(path, program.shapes)
+    self._size = config.image_size
+    shapes = [program.shape] if program.shape else _shapes(self._size)
+    shape, output = self._probed(path, shapes)
     self.inputs = (_info('image', shape, self._dtype),)
     self.outputs = (
       _info('output', (shape[0], *output.shape[1:]), output.dtype),
@@ -73,7 +75,7 @@ class Torch:
     failures = []
     for shape in shapes:
       try:
-        output = self._output(_zeros(shape, 1))
+        output = self._output(self._zeros(shape, 1))
       except ValueError as error:
         failures.append(str(error))
         continue
@@ -81,15 +83,23 @@ class Torch:
       if shape[0] < 0 and not self._takes_two(shape, output):
         shape = (1, *shape[1:])
       return shape, output
-    tried = ' nor '.join(str(tuple(_zeros(one, 1).shape)) for one in shapes)
+    tried = ' nor '.join(
+      str(tuple(self._zeros(one, 1).shape)) for one in shapes
+    )
     raise ValueError(f'{path}: does not take images {tried}; {failures[0]}')
 
   def _takes_two(self, shape: tuple[int, ...], output: torch.Tensor) -> bool:
     """Whether a batch gives a row for every image."""
     try:
-      return self._output(_zeros(shape, 2)).shape == (2, *output.shape[1:])
+      return self._output(self._zeros(shape, 2)).shape == (2, *output.shape[1:])
     except ValueError:
       return False
+
+  def _zeros(self, shape: tuple[int, ...], batch: int) -> torch.Tensor:
+    """Images of this shape, in which -1 is free."""
+    first, *sides = shape
+    sides = [self._size if side < 0 else side for side in sides]
+    return torch.zeros([batch if first < 0 else first, *sides])
 
   def _output(self, images: torch.Tensor) -> torch.Tensor:
     try:
@@ -112,15 +122,9 @@ def _device(path: str, wanted: measurements.Device) -> str:
   return _DEVICES[wanted]
 
 
-def _zeros(shape: tuple[int, ...], batch: int) -> torch.Tensor:
-  """Images of this shape, in which -1 is free."""
-  size = interface.DYNAMIC_SIZE
-  return torch.zeros(
-    [
-      batch if shape[0] < 0 else shape[0],
-      *(size if side < 0 else side for side in shape[1:]),
-    ]
-  )
+def _shapes(size: int) -> list[tuple[int, ...]]:
+  """What a module's input may be, which its file does not tell."""
+  return [(-1, 3, size, size), (-1, size, size, 3)]
 
 
 def _check(path: str, output, batch: int) -> None:

@@ -8,22 +8,16 @@ sizes that an archive names as Python. So those two are read only where
 
 import contextlib
 import dataclasses
-import inspect
-import pathlib
 import re
-import sys
 from collections.abc import Callable, Iterator
 
 import torch
 from torch.export import passes
 
-from tfcompress.core import errors, measurements, python_files
-from tfcompress.runtimes import formats, interface
+from tfcompress.core import errors, measurements
+from tfcompress.runtimes import formats, loaders
 
-_SIZE = interface.DYNAMIC_SIZE
-# A module's file does not tell its input's shape; the first that runs is it.
-_SHAPES = ((-1, 3, _SIZE, _SIZE), (-1, _SIZE, _SIZE, 3))
-_LOADER = '--loader=FILE.py with a function load_model(path)'
+_LOADED = 'a torch.nn.Module, or a function of a tensor'
 _TRUST = 'if you trust it, give --allow_pickle'
 
 
@@ -33,12 +27,12 @@ class Program:
 
   Attributes:
     run: takes and returns a tensor.
-    shapes: its input may have, the likeliest first; -1 for a free dimension.
+    shape: of its input, -1 for a free dimension; None if it does not tell.
     dtype: of its input.
   """
 
   run: Callable[[torch.Tensor], torch.Tensor]
-  shapes: tuple[tuple[int, ...], ...]
+  shape: tuple[int, ...] | None
   dtype: torch.dtype
 
 
@@ -55,7 +49,9 @@ def load(path: str, config: measurements.OpenConfig, device: str) -> Program:
       be trusted.
   """
   if config.loader:
-    return _of_module(_from_loader(path, config.loader), device)
+    return _of_loaded(
+      loaders.run(path, config.loader, _LOADED, _reason), device
+    )
   if formats.format_of(path) is formats.Format.TORCH_EXPORT:
     return _exported(path, config, device)
   if formats.format_of(path) is formats.Format.TORCH_PICKLE:
@@ -69,9 +65,15 @@ def _of_module(module: torch.nn.Module, device: str) -> Program:
   floats = [one.dtype for one in module.parameters() if one.is_floating_point()]
   return Program(
     run=module.eval().to(device),
-    shapes=_SHAPES,
+    shape=None,
     dtype=floats[0] if floats else torch.float32,
   )
+
+
+def _of_loaded(model, device: str) -> Program:
+  if isinstance(model, torch.nn.Module):
+    return _of_module(model, device)
+  return Program(model, None, torch.float32)
 
 
 def _exported(
@@ -97,7 +99,7 @@ def _exported(
   shape = tuple(
     size if isinstance(size, int) else -1 for size in inputs[0].shape
   )
-  return Program(module, (shape,), inputs[0].dtype)
+  return Program(module, shape, inputs[0].dtype)
 
 
 def _pickled(path: str, config: measurements.OpenConfig) -> torch.nn.Module:
@@ -111,7 +113,9 @@ def _pickled(path: str, config: measurements.OpenConfig) -> torch.nn.Module:
   if isinstance(content, torch.nn.Module):
     return content
   what = 'state dict' if isinstance(content, dict) else type(content).__name__
-  raise ValueError(f'{path}: a {what} without its architecture; give {_LOADER}')
+  raise ValueError(
+    f'{path}: a {what} without its architecture; give {loaders.WANTED}'
+  )
 
 
 def _explained(path: str, error: ValueError) -> ValueError:
@@ -119,7 +123,7 @@ def _explained(path: str, error: ValueError) -> ValueError:
   if isinstance(error.__cause__, ImportError | AttributeError):
     return ValueError(
       f'{path}: names what cannot be imported here '
-      f'({errors.first_line(error.__cause__)}); give {_LOADER}'
+      f'({errors.first_line(error.__cause__)}); give {loaders.WANTED}'
     )
   name = re.search(r'GLOBAL ([\w.]+)', str(error.__cause__))
   if not name:
@@ -146,41 +150,3 @@ def _reason(error: Exception) -> str:
   found = re.search(r'WeightsUnpickler error: (.*)', str(error))
   line = found[1] if found else errors.first_line(error)
   return line.partition('. This is an internal miniz error')[0]
-
-
-def _from_loader(path: str, loader: str) -> torch.nn.Module:
-  file = pathlib.Path(loader).resolve()
-  if file.suffix != '.py' or not file.is_file():
-    raise ValueError(f'--loader={loader}: no such .py file; expected {_LOADER}')
-  path = str(pathlib.Path(path).resolve())
-  with _code_of(file, f'--loader={loader}'):
-    function = getattr(
-      python_files.imported(file, 'loader'), 'load_model', None
-    )
-  if not callable(function):
-    raise ValueError(f'--loader={loader}: no load_model; expected {_LOADER}')
-  with _code_of(file, f'--loader={loader}: load_model'):
-    # Some know where their file is.
-    wanted = inspect.signature(function).parameters
-    module = function(path) if wanted else function()
-  if not isinstance(module, torch.nn.Module):
-    raise ValueError(
-      f'--loader={loader}: load_model returned a {type(module).__name__}, '
-      'expected a torch.nn.Module'
-    )
-  return module
-
-
-@contextlib.contextmanager
-def _code_of(file: pathlib.Path, name: str) -> Iterator[None]:
-  """Runs a user's code as if it had been started in its folder."""
-  sys.path.insert(0, str(file.parent))
-  try:
-    with contextlib.chdir(file.parent):
-      yield
-  except (Exception, SystemExit) as error:  # Whatever the user's code does.
-    raise ValueError(
-      f'{name}: {type(error).__name__}: {_reason(error)}'
-    ) from error
-  finally:
-    sys.path.remove(str(file.parent))
