@@ -126,7 +126,7 @@ def _new_challenge() -> tuple[challenges.Challenge, dict[str, pathlib.Path]]:
   challenge = challenges.Challenge()
   model, files = FLAGS.baseline, {}
   top1 = FLAGS.baseline_top1
-  if model == challenges.Baseline().model:
+  if model == challenges.PLAIN:
     top1 = top1 or _PLAIN_TOP1
   else:
     model, files = _own_baseline(model)

@@ -7,6 +7,7 @@ import pytest
 from matplotlib import image
 
 from tests.reports import browser, html_test, sample_entries
+from tfcompress.competition import board
 from tfcompress.core import challenges
 from tfcompress.reports import leaderboard_page
 
@@ -20,7 +21,10 @@ KEYS = '[...document.querySelectorAll(".board tbody tr")].map(r => r.cells[{}].d
 
 def rendered(entries):
   return leaderboard_page.page(
-    CHALLENGE, sample_entries.standings(entries), entries
+    CHALLENGE,
+    sample_entries.standings(entries),
+    entries,
+    board.best_so_far(entries),
   )
 
 

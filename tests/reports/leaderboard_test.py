@@ -175,33 +175,6 @@ def test_a_result_that_is_not_the_best_is_told_which_is():
   ) in text
 
 
-def test_a_result_that_is_not_in_the_history_is_told_the_rank_it_would_have():
-  dave = sample_entries.ranked('dave', 'D', (5.0, 1.0, 68.0), 30)
-  text = leaderboard.comment(CHALLENGE, dave, STANDINGS)
-  assert 'This would be rank 3 of 4.\n' in text
-  twin = sample_entries.ranked('dave', 'D', (2.765, 0.511, 67.7), 31)
-  text = leaderboard.comment(CHALLENGE, twin, STANDINGS)
-  assert re.search(r'This would be rank \d of 4\. The difference to alice and '
-                   r'carol may be chance\.', text)  # fmt: skip
-  better = sample_entries.ranked('bob', 'B', (2.0, 0.4, 70.0), 32)
-  text = leaderboard.comment(CHALLENGE, better, STANDINGS)
-  assert 'This would be rank 1 of 3.\n' in text
-
-
-def test_a_tie_is_won_by_accuracy_and_then_by_time():
-  later = dataclasses.replace(
-    ALICE, id='b', username='zoe', submitted='2027-01-01T00:00Z'
-  )
-  assert 'would be rank 2 of 4' in leaderboard.comment(
-    CHALLENGE, later, STANDINGS
-  )
-  accuracy = dataclasses.replace(ALICE.record.accuracy, top1_percent=99.0)
-  right = dataclasses.replace(ALICE.record, accuracy=accuracy)
-  assert 'would be rank 1 of 4' in leaderboard.comment(
-    CHALLENGE, dataclasses.replace(later, record=right), STANDINGS
-  )
-
-
 def test_a_failure_is_told_with_what_to_do():
   text = leaderboard.comment(CHALLENGE, FAILED, STANDINGS)
   assert text.startswith('### mallory: failed, not ranked\n')

@@ -17,7 +17,6 @@ Results that were measured by other rules, for the host has changed them since,
 count as all others do; `by_other_rules` names them.
 """
 
-import dataclasses
 import datetime
 import math
 from collections.abc import Iterable
@@ -27,21 +26,6 @@ from tfcompress.core import challenges
 DECIMALS = 3  # of a score, as it is shown and compared
 
 _Place = tuple[float, float, datetime.datetime]
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-  """A result that was the best of all when it was handed in.
-
-  Attributes:
-    submitted: when that was, ISO 8601 in UTC.
-    username: of the participant.
-    final: the score.
-  """
-
-  submitted: str
-  username: str
-  final: float
 
 
 def standings(
@@ -66,11 +50,12 @@ def standings(
   )
 
 
-def best_so_far(entries: Iterable[challenges.Entry]) -> tuple[Step, ...]:
-  """Returns how the best result changed, in order of time.
+def best_so_far(
+  entries: Iterable[challenges.Entry],
+) -> tuple[challenges.Entry, ...]:
+  """Returns the results that were better than all that were handed in before.
 
-  A step for every result that was better, when it was handed in, than all
-  before it; the last one is the first of `standings`.
+  They are in order of time; the last one is the first of `standings`.
 
   Args:
     entries: as in `standings`.
@@ -78,26 +63,11 @@ def best_so_far(entries: Iterable[challenges.Entry]) -> tuple[Step, ...]:
   Raises:
     ValueError: a time of submission is none.
   """
-  steps, best = [], None
+  found = []
   for entry in sorted(filter(_counts, entries), key=_moment):
-    if best is None or _place(entry) < _place(best):
-      best = entry
-      final = entry.record.score.final
-      steps.append(Step(entry.submitted, entry.username, final))
-  return tuple(steps)
-
-
-def of_participant(
-  entries: Iterable[challenges.Entry], username: str
-) -> tuple[challenges.Entry, ...]:
-  """Returns all of a participant's results, failed ones too, as handed in.
-
-  Raises:
-    ValueError: a time of submission is none.
-  """
-  name = username.casefold()
-  own = (entry for entry in entries if entry.username.casefold() == name)
-  return tuple(sorted(own, key=_moment))
+    if not found or _place(entry) < _place(found[-1]):
+      found.append(entry)
+  return tuple(found)
 
 
 def by_other_rules(

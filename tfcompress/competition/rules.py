@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from tfcompress.competition import rule_keys, toml_tables
 from tfcompress.core import challenges
 
-PLAIN = 'plain'  # the baseline that needs no file
 _FOLDER, _KAGGLE = 'folder:', 'kaggle:'
 _SUM_TOLERANCE = 1e-9
 _LONGEST_TITLE, _COLUMNS = 200, 80
@@ -166,11 +165,11 @@ def _require_weights(
 def _require_baseline(
   file: toml_tables.File, baseline: challenges.Baseline, root: pathlib.Path
 ) -> None:
-  if baseline.model == PLAIN:
+  if baseline.model == challenges.PLAIN:
     if baseline.top1_percent is None:
       raise file.mistake(
         'baseline.top1_percent',
-        f'got none, expected a number: the model {PLAIN!r} has learned nothing '
+        f'got none, expected a number: the model {challenges.PLAIN!r} has learned nothing '
         'that could be measured',
       )
     return
@@ -180,12 +179,13 @@ def _require_baseline(
     root.resolve()
   ):
     raise file.mistake(
-      key, f'got {got}, expected {PLAIN!r} or a path inside the repository'
+      key,
+      f'got {got}, expected {challenges.PLAIN!r} or a path inside the repository',
     )
   if not model.exists():
     raise file.mistake(
       key,
-      f'got {got}, which is not in the repository; expected {PLAIN!r} or a '
+      f'got {got}, which is not in the repository; expected {challenges.PLAIN!r} or a '
       'model file there',
     )
 

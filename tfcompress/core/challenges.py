@@ -8,6 +8,7 @@ import enum
 
 from tfcompress.core import measurements, types
 
+PLAIN = 'plain'  # the baseline that needs no file
 # Of a challenge's repository.
 CHALLENGE = 'challenge.toml'
 HISTORY = 'history.jsonl'
@@ -92,7 +93,7 @@ class Baseline:
     top1_percent: None where it is to be measured; a plain one has none.
   """
 
-  model: str = 'plain'
+  model: str = PLAIN
   top1_percent: float | None = 69.76
 
 

@@ -7,7 +7,7 @@ beside every submission.
 import dataclasses
 import pathlib
 
-from tfcompress.competition import rules, scoring
+from tfcompress.competition import scoring
 from tfcompress.core import challenges, measurements, records, types
 from tfcompress.hosting import hosts
 from tfcompress.measurement import run
@@ -55,7 +55,7 @@ def figures(
   record = records.read_measurement(path)
   model = challenge.baseline.model
   same = model == record.model.path
-  if same and model != rules.PLAIN:
+  if same and model != challenges.PLAIN:
     file = interface.file_of(str(repository / model))
     same = records.sha256(file) == record.model.sha256
   if not same:
@@ -129,7 +129,7 @@ def _file(
 ) -> pathlib.Path:
   """The baseline's model; a plain one is made where it is not there yet."""
   model = challenge.baseline.model
-  if model != rules.PLAIN:
+  if model != challenges.PLAIN:
     return repository / model
   spec = types.ModelSpec(
     num_classes=challenge.num_classes, input_size=challenge.image_size

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tfcompress.competition import board, history, rules
 from tfcompress.core import challenges, measurements, records, types
@@ -93,13 +93,16 @@ def render(folder: pathlib.Path, again: bool = False) -> None:
   challenge = read(folder)
   found = history.read(folder / challenges.HISTORY)
   standings = board.standings(found.entries)
-  notes = [found.damage] if found.damage else []
+  notes = list(_notes(folder, found))
   _write(
     folder / LEADERBOARD,
     leaderboard.markdown(challenge, standings, found.entries, notes),
   )
   _write(
-    folder / PAGE, leaderboard_page.page(challenge, standings, found.entries)
+    folder / PAGE,
+    leaderboard_page.page(
+      challenge, standings, found.entries, board.best_so_far(found.entries)
+    ),
   )
   for entry in found.entries:
     path = folder / PAGES / f'{entry.id}.html'
@@ -158,6 +161,18 @@ def record_of(
 
 def _record(folder: pathlib.Path, entry: challenges.Entry) -> pathlib.Path:
   return folder / challenges.RECORDS / f'{entry.id}.json'
+
+
+def _notes(folder: pathlib.Path, found: history.History) -> Iterator[str]:
+  """What is to be said of the leaderboard as a whole."""
+  if found.damage:
+    yield found.damage
+  now = records.sha256(folder / challenges.CHALLENGE)
+  if others := board.by_other_rules(found.entries, now):
+    yield (
+      f'{len(others)} of the results were measured before '
+      f'{challenges.CHALLENGE} was changed'
+    )
 
 
 def _fill(folder: pathlib.Path, challenge, files) -> None:

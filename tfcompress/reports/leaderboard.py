@@ -219,7 +219,7 @@ def baseline(challenge: Challenge, record: measurements.Measurement) -> str:
     .get_template('leaderboard_baseline.md')
     .render(
       challenge=challenge,
-      plain=challenge.baseline.model == results.PLAIN,
+      plain=challenge.baseline.model == challenges.PLAIN,
       record=record,
       figures=markup.table(
         header, [list(map(markup.escaped, row)) for row in rows], 1
@@ -241,7 +241,7 @@ def readme(challenge: Challenge) -> str:
     .get_template('leaderboard_readme.md')
     .render(
       challenge=challenge,
-      plain=challenge.baseline.model == results.PLAIN,
+      plain=challenge.baseline.model == challenges.PLAIN,
       window=results.window(challenge.window),
       formats=[(kind.value, files, what) for kind, files, what in formats],
       size=challenge.image_size,

@@ -76,6 +76,7 @@ def page(
   challenge: challenges.Challenge,
   standings: Sequence[challenges.Standing],
   entries: Sequence[challenges.Entry],
+  best: Sequence[challenges.Entry],
 ) -> str:
   """Returns leaderboard.html.
 
@@ -83,6 +84,7 @@ def page(
     challenge: its rules.
     standings: in their order.
     entries: the whole history.
+    best: those of them that were the best so far, in order of time.
   """
   import markupsafe
 
@@ -104,13 +106,13 @@ def page(
       machines=results.machines(standings),
       tradeoff=leaderboard_pictures.tradeoff(standings, urls),
       colors=leaderboard_pictures.COLORS,
-      history=leaderboard_pictures.history(entries),
+      history=leaderboard_pictures.history(entries, best),
       entries=results.newest_first(entries),
       url=_url,
       when=results.when,
       score=results.score,
       ranked=challenges.Status.RANKED,
-      best={standing.entry.id for standing in standings},
+      bests={standing.entry.id for standing in standings},
       max_open=_MAX_OPEN,
       svg=markupsafe.Markup,  # Its text is escaped as it is made.
       script=markupsafe.Markup(script),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree
 
 from tfcompress.core import challenges
-from tfcompress.reports import labels, names, places, plots, results, svg
+from tfcompress.reports import labels, names, plots, results, svg
 
 # The first three are those of the scores.
 COLORS = {kind.value: 4 + i for i, kind in enumerate(challenges.ModelFormat)}
@@ -105,8 +105,15 @@ def _linked(text: str, titles: Mapping[str, str]) -> str:
   return ElementTree.tostring(root, encoding='unicode')
 
 
-def history(entries: Iterable[challenges.Entry]) -> str:
-  """Returns the best score over time; '' if fewer than two were ranked."""
+def history(
+  entries: Iterable[challenges.Entry], best: Sequence[challenges.Entry]
+) -> str:
+  """Returns the best score over time; '' if fewer than two were ranked.
+
+  Args:
+    entries: the whole history.
+    best: those of them that were the best so far, in order of time.
+  """
   shown = [
     entry
     for entry in reversed(results.newest_first(entries))
@@ -116,44 +123,35 @@ def history(entries: Iterable[challenges.Entry]) -> str:
   if len(shown) < 2:
     return ''
   with svg.style():
-    picture = _draw_history(shown)
+    picture = _draw_history(shown, best)
   return svg.inline(
     picture, 'history', 'Every score by when it was handed in, and the best.'
   )
 
 
-def _draw_history(shown: Sequence[challenges.Entry]):
+def _draw_history(
+  shown: Sequence[challenges.Entry], best: Sequence[challenges.Entry]
+):
   """Dots in the order of time, and a line along the best so far."""
   picture = svg.figure(_WIDTH_INCHES, 3.6)
   axes = picture.add_subplot()
   times = [results.moment(entry) for entry in shown]
   scores = [results.final(entry.record) for entry in shown]
-  steps = _steps(shown)
   axes.plot(times, scores, 'o', color='#808080', alpha=0.45, markersize=4)
+  steps = [
+    (one, results.moment(one), results.final(one.record)) for one in best
+  ]
+  _, at, heights = zip(*steps)
   axes.plot(
-    [*(times[i] for i in steps), times[-1]],
-    [*(scores[i] for i in steps), scores[steps[-1]]],
+    [*at, times[-1]], [*heights, heights[-1]],
     drawstyle='steps-post', color=plots.COLORS[1], linewidth=1.6,
   )  # fmt: skip
-  axes.plot(
-    [times[i] for i in steps], [scores[i] for i in steps], 'o',
-    color=plots.COLORS[1], markersize=6,
-  )  # fmt: skip
+  axes.plot(at, heights, 'o', color=plots.COLORS[1], markersize=6)
   _time_axis(axes)
   picture.draw_without_rendering()
   picture.set_layout_engine('none')
-  order = [*steps[-_NAMED_STEPS:], *steps[:-_NAMED_STEPS]]
-  _name_steps(axes, [(shown[i], times[i], scores[i]) for i in order])
+  _name_steps(axes, [*steps[-_NAMED_STEPS:], *steps[:-_NAMED_STEPS]])
   return picture
-
-
-def _steps(shown: Sequence[challenges.Entry]) -> list[int]:
-  """Where each result is that was better than all before."""
-  found = []
-  for i, entry in enumerate(shown):
-    if not found or places.key(entry) < places.key(shown[found[-1]]):
-      found.append(i)
-  return found
 
 
 def _time_axis(axes) -> None:

@@ -13,7 +13,6 @@ LEVEL_CAPTION = (
   f'{LEVEL}: the difference to the next one may be chance: it lies within its '
   '95 % interval'
 )
-PLAIN = 'plain'
 
 Measurement = measurements.Measurement
 
@@ -214,7 +213,7 @@ def baseline(
   model = challenge.baseline.model
   what = (
     'a plain ResNet-18 in float32'
-    if model == PLAIN
+    if model == challenges.PLAIN
     else f'{model} of this repository'
   )
   found = [s.entry.record.score.baseline for s in standings if _scored(s)]
