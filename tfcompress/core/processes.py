@@ -43,6 +43,17 @@ def alone(folder: str | os.PathLike, others: str) -> Iterator[None]:
     os.close(descriptor)
 
 
+@contextlib.contextmanager
+def in_turn(folder: str | os.PathLike) -> Iterator[None]:
+  """Waits until no other process is in its turn in a folder that is there."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(descriptor)
+
+
 def go_on_watched(hint: str) -> None:
   """Returns in a child process; this one only waits, and ends as that does.
 

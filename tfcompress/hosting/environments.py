@@ -7,7 +7,6 @@ in a sandbox alone.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -18,12 +17,12 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import tfcompress
 from tfcompress.competition import requirements
-from tfcompress.core import challenges, measurements
+from tfcompress.core import challenges, measurements, processes
 from tfcompress.hosting import indexes
 from tfcompress.measurement import sandbox
 from tfcompress.reports import names
@@ -102,7 +101,7 @@ def install(
     return target
   level = sandbox.level_of(isolation)
   target.parent.mkdir(parents=True, exist_ok=True)
-  with _turn(target.parent):
+  with processes.in_turn(target.parent):
     if target.is_dir():  # Another was faster.
       return target
     part = target.with_name(f'.{target.name}.part')
@@ -115,17 +114,6 @@ def install(
     finally:
       _remove(part)
   return target
-
-
-@contextlib.contextmanager
-def _turn(folder: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process installs something in a folder."""
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield
-  finally:
-    os.close(descriptor)
 
 
 def _remove(folder: pathlib.Path) -> None:

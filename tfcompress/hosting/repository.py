@@ -9,7 +9,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 
 from tfcompress.competition import board, history, rules
-from tfcompress.core import challenges, measurements, records, types
+from tfcompress.core import (
+  challenges,
+  measurements,
+  processes,
+  records,
+  types,
+)
 from tfcompress.reports import leaderboard, leaderboard_page
 
 LEADERBOARD, PAGE, PAGES = 'LEADERBOARD.md', 'leaderboard.html', 'leaderboard'
@@ -91,6 +97,15 @@ def render(folder: pathlib.Path, again: bool = False) -> None:
     ValueError: the rules or the history cannot be read.
   """
   challenge = read(folder)
+  pages = folder / PAGES
+  pages.mkdir(exist_ok=True)
+  with processes.in_turn(pages):  # Or an older history could be shown last.
+    _render(folder, challenge, again)
+
+
+def _render(
+  folder: pathlib.Path, challenge: challenges.Challenge, again: bool
+) -> None:
   found = history.read(folder / challenges.HISTORY)
   standings = board.standings(found.entries)
   notes = list(_notes(folder, found))
