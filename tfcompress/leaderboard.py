@@ -21,7 +21,7 @@ Two commands are for the workflows of a repository on GitHub:
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from absl import flags
 
@@ -223,19 +223,16 @@ def _print(entry: challenges.Entry) -> None:
 
 def _handed_in(folder: pathlib.Path) -> Iterator:
   """What there is to evaluate, with the time that it came at."""
-  from tfcompress.competition import history
-  from tfcompress.hosting import evaluation
+  from tfcompress.hosting import evaluation, pending
 
-  now = _submitted()
   if FLAGS.submission:
-    yield evaluation.HandedIn(_existing(FLAGS.submission), now)
+    yield evaluation.HandedIn(_existing(FLAGS.submission), _submitted())
     return
-  known = history.read(folder / challenges.HISTORY).entries
-  for path in sorted((folder / challenges.SUBMISSIONS).glob('[!.]*')):
-    if _is_known(folder, path, known):
-      print(f'{challenges.SUBMISSIONS}/{path.name}: has its result')
+  for path, handed_in in pending.of(folder, _submitted()):
+    if handed_in:
+      yield handed_in
     else:
-      yield evaluation.HandedIn(path, now)
+      print(f'{challenges.SUBMISSIONS}/{path.name}: has its result')
 
 
 def _existing(path: str) -> pathlib.Path:
@@ -245,22 +242,6 @@ def _existing(path: str) -> pathlib.Path:
       f'--submission={path}: no such folder; expected submissions/USERNAME'
     )
   return pathlib.Path(path).resolve()
-
-
-def _is_known(
-  folder: pathlib.Path, path: pathlib.Path, known: Sequence[challenges.Entry]
-) -> bool:
-  """Whether the newest result of a participant is of what lies there."""
-  rules = records.sha256(folder / challenges.CHALLENGE)
-  own = [one for one in known if one.username == path.name]
-  return (
-    bool(own)
-    and path.is_dir()
-    and (
-      own[-1].submission_sha256 == records.sha256(path)
-      and own[-1].challenge_sha256 == rules
-    )
-  )
 
 
 def _submitted() -> datetime.datetime:

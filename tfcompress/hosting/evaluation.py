@@ -88,7 +88,7 @@ def evaluate(
     except ValueError as error:
       return _failed(known, str(error).replace(f'{scratch}/', ''))
     measured = _measured(host, found, file, figures)
-  return _of(known, measured, host.challenge.limits, scratch)
+  return _of(known, measured, host.challenge.limits)
 
 
 def prepare(host: hosts.Host, handed_in: HandedIn) -> None:
@@ -225,7 +225,10 @@ def _scored(
   path = os.path.join(challenges.SUBMISSIONS, found.username, found.model.name)
   record = baseline.named(record, path)
   if record.failure:
-    return record
+    where = f'{found.folder.parent}/'
+    return dataclasses.replace(
+      record, failure=record.failure.replace(where, '')
+    )
   mib = found.size_bytes / 2**20
   size = dataclasses.replace(record.size, bytes=found.size_bytes, mib=mib)
   ratio = record.ratio
@@ -239,7 +242,6 @@ def _of(
   known: challenges.Entry,
   measured: list[measurements.Measurement],
   limits: challenges.Limits,
-  scratch: str,
 ) -> Result:
   """The result of what was measured."""
   known = dataclasses.replace(
@@ -247,7 +249,7 @@ def _of(
   )
   first, *others = measured
   if reason := first.failure or _too_wrong(first, limits):
-    return _failed(known, reason.replace(f'{scratch}/', ''))
+    return _failed(known, reason)
   entry = dataclasses.replace(
     known,
     status=challenges.Status.RANKED,
