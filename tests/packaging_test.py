@@ -1,6 +1,7 @@
 """The package that pip makes of this tree."""
 
 import configparser
+import os
 import pathlib
 import re
 import shutil
@@ -39,8 +40,9 @@ def test_the_wheel_has_every_module(wheel):
   assert packed == {str(path.relative_to(ROOT)) for path in layers_test.MODULES}
 
 
-def test_the_wheel_has_the_templates(wheel):
-  folder = ROOT / 'tfcompress' / 'reports' / 'templates'
+@pytest.mark.parametrize('package', ['hosting', 'reports'])
+def test_the_wheel_has_the_templates(wheel, package):
+  folder = ROOT / 'tfcompress' / package / 'templates'
   files = {str(path.relative_to(ROOT)) for path in folder.iterdir()}
   assert files and files <= set(wheel.namelist())
 
@@ -53,6 +55,35 @@ def test_the_wheel_has_a_script_for_every_command(wheel):
     f'tfcompress-{command}': f'tfcompress.{command}:main'
     for command in layers_test.COMMANDS
   }
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory) -> pathlib.Path:
+  """A folder that has the wheel, and nothing of this tree."""
+  folder = tmp_path_factory.mktemp('installed')
+  subprocess.run(
+    [
+      *(sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps'),
+      *('--no-index', '--target', str(folder), wheel.filename),
+    ],
+    check=True,
+  )
+  return folder
+
+
+@pytest.mark.parametrize(
+  ('command', 'flag'), [('submit', '--check:'), ('leaderboard', '--event:')]
+)
+def test_an_installed_script_starts(installed, command, flag):
+  result = subprocess.run(
+    [str(installed / 'bin' / f'tfcompress-{command}'), '--help'],
+    capture_output=True,
+    text=True,
+    check=True,
+    cwd=installed,
+    env=os.environ | {'PYTHONPATH': str(installed)},
+  )
+  assert flag in result.stdout
 
 
 def test_the_lock_pins_everything_by_hash_and_names_no_address():

@@ -12,22 +12,36 @@ from tfcompress.core import native_logs  # noqa: E402
 
 native_logs.silence()
 
-CHECKS = ('formats', 'fuzz')
+CHECKS = ('formats', 'fuzz', 'challenge')
+CHALLENGE = ('BASELINE', 'PLAIN', 'SLIM', 'ARTIFACT')
 
 
 def main() -> None:
-  name, *numbers = sys.argv[1:] or ['']
+  name, *arguments = sys.argv[1:] or ['']
   if name not in CHECKS:
     sys.exit(f'error: {name!r} is none of {", ".join(CHECKS)}')
-  if not all(number.isdecimal() for number in numbers) or len(numbers) > 2:
-    sys.exit(f'error: {" ".join(numbers)!r}, expected [COUNT] [SEED]')
+  if name == 'challenge':
+    _check_challenge(arguments)
+  if not all(one.isdecimal() for one in arguments) or len(arguments) > 2:
+    sys.exit(f'error: {" ".join(arguments)!r}, expected [COUNT] [SEED]')
   if name == 'formats':
     import agreement
 
     sys.exit(agreement.check())
   import fuzz
 
-  sys.exit(fuzz.check(*map(int, numbers)))
+  sys.exit(fuzz.check(*map(int, arguments)))
+
+
+def _check_challenge(folders: list[str]) -> None:
+  if len(folders) != len(CHALLENGE):
+    sys.exit(f'error: {len(folders)} folders, expected {" ".join(CHALLENGE)}')
+  import challenge
+
+  try:
+    sys.exit(challenge.check(*folders))
+  except ValueError as error:
+    sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -51,7 +51,7 @@ def hosted(baseline, exported, data, tmp_path_factory) -> pathlib.Path:
   for was, now in (
     ('runs = 1000', 'runs = 20'),
     ('seconds = 2.0', 'seconds = 0.0'),
-    ('processes = 5', 'processes = 2'),
+    ('processes = 5', 'processes = 1'),
   ):
     assert was in text
     text = text.replace(was, now)

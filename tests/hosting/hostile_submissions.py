@@ -42,14 +42,23 @@ _SENTENCES: Mapping[Callable, str] = {
   cheats.answers_before_it_is_asked: 'cannot be trusted|same output',
   attacks.unpacks_its_archive: REFUSED,
   cheats.remembers_images: 'remembers',
-  cheats.remembers_rolled_images: '',
+  cheats.remembers_rolled_images: 'remembers',
   cheats.tires_after_some_calls: _OTHERWISE,
   cheats.knows_who_is_asking: _OTHERWISE,
   cheats.knows_that_it_is_pinned: _OTHERWISE,
-  cheats.takes_every_core: 'computed on .* cores',  # if there are free ones
-  cheats.counts_the_images: _OTHERWISE,
+  cheats.takes_every_core: 'computed on .* cores|^$',  # if there are free ones
+  cheats.counts_the_images: f'{_OTHERWISE}|same output',
   cheats.remembers_in_the_kernel: REFUSED,
 }
+# Likewise, of those without code.
+_CODELESS = (
+  'links_to_the_history',
+  'links_to_the_labels',
+  'links_its_loader',
+  'escapes_from_a_torch_archive',
+  'escapes_from_a_keras_archive',
+)
+NAMES = (*(attack.__name__ for attack in _SENTENCES), *_CODELESS)
 
 
 _LOAD = """
@@ -80,6 +89,7 @@ class Scene:
     abstract: the name of a Unix socket without a path.
     username: of whoever attacks.
     num_images: in the validation split.
+    image_size: height and width in pixels.
     most_mib: of memory that an attack stops at, well above the limit.
     disk_mib: that a submission may write.
   """
@@ -94,6 +104,7 @@ class Scene:
   abstract: str
   username: str = 'mallory'
   num_images: int = 12
+  image_size: int = 48
   most_mib: int = 4096
   disk_mib: int = 1024
 
@@ -111,8 +122,8 @@ class Hostile:
 
   Attributes:
     files: by their names in its folder, beside metadata.json.
-    sentence: a regular expression that the reason of its failure matches; ''
-      of one that may be ranked, for it then has worked for every image.
+    sentence: a regular expression that the reason of its failure matches. One
+      that matches '' may be ranked, for it then has worked for every image.
     tries: what it does.
     model_format: as metadata.json has it.
   """

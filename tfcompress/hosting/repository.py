@@ -91,7 +91,7 @@ def render(folder: pathlib.Path, again: bool = False) -> None:
 
   Args:
     folder: of the challenge.
-    again: write pages anew that are there already.
+    again: write README.md anew, and pages that are there already.
 
   Raises:
     ValueError: the rules or the history cannot be read.
@@ -99,6 +99,8 @@ def render(folder: pathlib.Path, again: bool = False) -> None:
   challenge = read(folder)
   pages = folder / PAGES
   pages.mkdir(exist_ok=True)
+  if again:
+    _write(folder / README, leaderboard.readme(challenge))
   with processes.in_turn(pages):  # Or an older history could be shown last.
     _render(folder, challenge, again)
 
