@@ -230,9 +230,8 @@ def test_the_accuracy_of_a_file_is_measured_if_it_is_not_given(tmp_path):
       'an absolute one)',
     ),
     (
-      '[data]\ndataset = "folder:x"\npublic = "folder:/x"\n'
-      'source = "kaggle:a/b"',
-      ", line 3, data.public: got 'folder:/x', expected",
+      '[data]\ndataset = "folder:x"\npublic = "folder:../x"',
+      ", line 3, data.public: got 'folder:../x', expected",
     ),
     ('[data]\ntransform = "crop"', "got 'crop', expected one of 'challenge'"),
     (
@@ -255,14 +254,23 @@ def test_the_accuracy_of_a_file_is_measured_if_it_is_not_given(tmp_path):
       ", line 1, data.sha256: got '', expected the 64 hex digits",
     ),
     (
-      '[data]\ndataset = "folder:x"\nsource = "kaggle:a/b"\nsha256 = "12"',
-      'data.sha256: got \'12\', expected "": the source is no URL',
+      f'[data]\nsha256 = "{"12" * 32}"',
+      'expected "": there is no source that it could be of',
     ),
   ],
 )
 def test_a_mistake_is_named_by_line_and_key(text, message, tmp_path):
   (tmp_path / 'out').symlink_to('/etc')
   assert message in refusal(write(tmp_path, text))
+
+
+def test_kaggle_takes_versions_and_checksums(tmp_path):
+  text = (
+    '[data]\ndataset = "folder:x"\npublic = "folder:/x"\n'
+    f'source = "kaggle:a/b.c/3"\nsha256 = "{"aB" * 32}"'
+  )
+  data = rules.read(write(tmp_path, text)).data
+  assert (data.source, data.sha256) == ('kaggle:a/b.c/3', 'ab' * 32)
 
 
 def test_files_that_are_none(tmp_path):

@@ -36,7 +36,7 @@ KEYS: Mapping[str, Key] = {
   'title': Key('The name of the challenge.'),
   'num_classes': Key('How many probabilities a model gives.', 2, 10**6),
   'image_size': Key(
-    'Height and width in pixels of the image that a model takes.', 1, 4096
+    'Height and width in pixels of the image that a model takes.', 8, 4096
   ),
   'formats': Key(
     'Formats that are accepted: "tflite", "tensorflow" and "pytorch".'
@@ -50,7 +50,7 @@ KEYS: Mapping[str, Key] = {
   'weights.accuracy': Key('Of accuracy: top-1 / baseline top-1.', 0, 1),
   'baseline.model': Key(
     'A model file of this repository, measured beside every submission. "plain" '
-    'is a ResNet-18 at 224 in float32 with random weights.'
+    'is a ResNet-18 in float32 with random weights.'
   ),
   'baseline.top1_percent': Key(
     'Its top-1 in percent; without this line it is measured. A plain one needs '
@@ -77,7 +77,7 @@ KEYS: Mapping[str, Key] = {
     86400,
     above=True,
   ),
-  'limits.memory_mib': Key('MiB of memory, while it runs.', 1, 2**30),
+  'limits.memory_mib': Key('MiB of memory of all its processes.', 1, 2**30),
   'limits.processes': Key(
     'Processes at once, threads not counted.', 1, 100_000
   ),
@@ -107,7 +107,7 @@ KEYS: Mapping[str, Key] = {
   'data.dataset': Key(
     'The private images: a TFDS name, or "folder:PATH" of a folder in this '
     'repository that git does not have; without a source, also of one elsewhere '
-    'by its absolute path.'
+    'by its absolute path. `leaderboard fetch` prepares what TFDS downloads.'
   ),
   'data.public': Key(
     'Those that participants may check themselves on, likewise.'
@@ -120,5 +120,7 @@ KEYS: Mapping[str, Key] = {
     'Where `leaderboard fetch` gets the private folder: "kaggle:OWNER/NAME", '
     '"kaggle:competitions/NAME", the URL of an archive, or "" for nowhere.'
   ),
-  'data.sha256': Key('Of the archive at a URL, 64 hex digits.'),
+  'data.sha256': Key(
+    'Of the archive, 64 hex digits; a URL needs it, Kaggle does not.'
+  ),
 }

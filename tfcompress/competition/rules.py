@@ -19,11 +19,11 @@ _SUM_TOLERANCE = 1e-9
 _LONGEST_TITLE, _COLUMNS = 200, 80
 _HEAD = """\
 # The rules of this challenge. MiB are 2^20 bytes. A table that is left out has
-# the values that `leaderboard init` writes, and so has a key.
+# its default values, and so has a key, but for baseline.top1_percent.
 """
 _SHA256 = re.compile('[0-9a-fA-F]{64}')
 _URL = re.compile(r'https?://[^\s/?#]\S*')
-_KAGGLE_NAME = re.compile(r'[\w-]+/[\w.-]+', re.ASCII)
+_KAGGLE_NAME = re.compile(r'[\w-]+/[\w.-]+(/[0-9]+)?', re.ASCII)
 _PACKAGE = re.compile(
   '[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?|[*]', re.ASCII | re.IGNORECASE
 )
@@ -216,9 +216,9 @@ def _require_data(file: toml_tables.File, data: challenges.Data) -> None:
     value = getattr(data, name)
     folder = value.removeprefix(_FOLDER)
     # Images may lie elsewhere, but what is fetched is put inside.
+    elsewhere = folder.startswith('/') and (name == 'public' or not data.source)
     if not value.strip() or (
-      value.startswith(_FOLDER)
-      and not (_is_inside(folder) or _is_elsewhere(folder, data))
+      value.startswith(_FOLDER) and not (elsewhere or _is_inside(folder))
     ):
       raise file.mistake(
         f'data.{name}',
@@ -228,17 +228,17 @@ def _require_data(file: toml_tables.File, data: challenges.Data) -> None:
       )
   is_url = bool(_URL.fullmatch(data.source))
   _require_source(file, data, is_url)
-  if is_url and not _SHA256.fullmatch(data.sha256):
+  if (is_url or data.sha256) and not _SHA256.fullmatch(data.sha256):
     raise file.mistake(
       'data.sha256',
       f'got {toml_tables.shown(data.sha256)}, expected the 64 hex digits of '
-      'the archive at the URL, as sha256sum prints them',
+      'the archive, as sha256sum prints them',
     )
-  if data.sha256 and not is_url:
+  if data.sha256 and not data.source:
     raise file.mistake(
       'data.sha256',
-      f'got {toml_tables.shown(data.sha256)}, expected "": the source is no '
-      'URL, so nothing is compared with it',
+      f'got {toml_tables.shown(data.sha256)}, expected "": there is no source '
+      'that it could be of',
     )
 
 
@@ -261,11 +261,6 @@ def _require_source(
       f'got {toml_tables.shown(source)}, but the dataset '
       f"{toml_tables.shown(data.dataset)} is no '{_FOLDER}PATH' to put it in",
     )
-
-
-def _is_elsewhere(path: str, data: challenges.Data) -> bool:
-  """Whether a path is an absolute one, where nothing is to be fetched to."""
-  return path.startswith('/') and not data.source
 
 
 def _is_inside(path: str) -> bool:

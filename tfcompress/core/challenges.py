@@ -66,7 +66,7 @@ class Limits:
   Attributes:
     model_mib: of the model, with its loader.
     seconds: that opening it, and any answer, may take.
-    memory_mib: of its process, while it runs.
+    memory_mib: of its processes together, while they run.
     processes: at once, threads not counted.
     install_seconds: that its requirements may take to be installed.
     environment_mib: of what is installed.
@@ -88,8 +88,8 @@ class Baseline:
   """What submissions are scored against.
 
   Attributes:
-    model: a file of the repository, measured beside every submission; 'plain'
-      is a ResNet-18 at 224 in float32 with random weights.
+    model: a file of the repository, measured beside every submission; PLAIN is
+      a ResNet-18 in float32 with random weights.
     top1_percent: None where it is to be measured; a plain one has none.
   """
 
@@ -128,8 +128,9 @@ class Data:
     public: likewise, what participants may check themselves on.
     transform: how images are brought to size.
     source: what `fetch` gets the dataset's folder from: 'kaggle:OWNER/NAME',
-      'kaggle:competitions/NAME' or the URL of an archive; '' for nothing.
-    sha256: of the archive at that URL.
+      'kaggle:OWNER/NAME/VERSION', 'kaggle:competitions/NAME' or the URL of an
+      archive; '' for nothing.
+    sha256: of the archive; a URL needs it.
   """
 
   dataset: str = 'synthetic100'

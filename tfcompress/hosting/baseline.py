@@ -35,7 +35,7 @@ def measure(host: hosts.Host) -> measurements.Measurement:
   [record] = run.measure([wanted], with_baseline=True)
   if record.failure:
     raise ValueError(f'the baseline fails: {record.failure}')
-  record = named(record, challenge.baseline.model)
+  record = named(record, challenge.baseline.model, host)
   records.write_json(host.repository / challenges.BASELINE, record)
   return record
 
@@ -117,11 +117,26 @@ def on_device(
 
 
 def named(
-  record: measurements.Measurement, path: str
+  record: measurements.Measurement, path: str, host: hosts.Host
 ) -> measurements.Measurement:
-  """Returns a record whose model has another path."""
+  """Returns a record without the paths of this machine.
+
+  Args:
+    record: of a measurement.
+    path: of the model, in the repository.
+    host: whose images are as its challenge names them.
+  """
   model = dataclasses.replace(record.model, path=path)
-  return dataclasses.replace(record, model=model)
+  dataset, latency = record.dataset, record.latency_ms
+  images = host.challenge.data.dataset
+  if dataset:
+    dataset = dataclasses.replace(dataset, name=images)
+  if latency:
+    image = latency.image.replace(host.data.dataset, images)
+    latency = dataclasses.replace(latency, image=image)
+  return dataclasses.replace(
+    record, model=model, dataset=dataset, latency_ms=latency
+  )
 
 
 def _file(

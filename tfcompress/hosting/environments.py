@@ -81,9 +81,9 @@ def install(
 ) -> pathlib.Path:
   """Returns `target`, absolute: an environment with what is required.
 
-  pip installs it with network and without data, secrets or files of others. No
-  code of a package runs meanwhile. Whole or not at all; one that is there stays
-  as it is.
+  pip installs it with network and, in bubblewrap, without data, secrets or
+  files of others. No code of a package runs meanwhile. Whole or not at all; one
+  that is there stays as it is.
 
   Args:
     lines: requirements, as competition.requirements.check returns them.

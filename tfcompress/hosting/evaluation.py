@@ -202,7 +202,7 @@ def _measured(
       input_scaling=_scaling(found),
     )
     _, record = run.measure([beside, mine], with_baseline=True)
-    measured.append(_scored(record, found, beside, figures, host.challenge))
+    measured.append(_scored(record, found, beside, figures, host))
   return measured
 
 
@@ -219,11 +219,11 @@ def _scored(
   found: submission.Submission,
   beside: measurements.MeasureConfig,
   figures: measurements.BaselineRecord,
-  challenge: challenges.Challenge,
+  host: hosts.Host,
 ) -> measurements.Measurement:
   """A measurement under the submission's name, with its score."""
   path = os.path.join(challenges.SUBMISSIONS, found.username, found.model.name)
-  record = baseline.named(record, path)
+  record = baseline.named(record, path, host)
   if record.failure:
     where = f'{found.folder.parent}/'
     return dataclasses.replace(
@@ -235,7 +235,7 @@ def _scored(
   if ratio and ratio.reference == beside.file.model:
     ratio = dataclasses.replace(ratio, reference=figures.source)
   record = dataclasses.replace(record, size=size, ratio=ratio)
-  return scoring.scored(record, figures, challenge.weights)
+  return scoring.scored(record, figures, host.challenge.weights)
 
 
 def _of(

@@ -11,7 +11,7 @@ from tfcompress.hosting import downloads
 from tfcompress.reports import names
 
 _COMPETITION = 'competitions/'
-_NAME = re.compile(r'[\w-]+/[\w-]+(/[0-9]+)?')
+_NAME = re.compile(r'[\w-]+/[\w.-]+(/[0-9]+)?')
 _BEGUN = '.kaggle-partial'  # as the client's notes on what it has begun end
 _SHOWN = 200
 

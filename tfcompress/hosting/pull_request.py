@@ -31,7 +31,7 @@ class Proposal:
     number: of the pull request.
     author: who opened it, spelled as the folder of the submission is.
     head_sha: the commit that is evaluated.
-    submitted: when it came, ISO 8601 in UTC.
+    submitted: when it last changed by then, as GitHub says, ISO 8601 in UTC.
     refusal: the rule that it breaks, one sentence; '' if it may be evaluated.
   """
 
