@@ -263,11 +263,12 @@ def data_spec(known: types.DataSpec | None = None) -> types.DataSpec:
   return dataclasses.replace(known, **values)
 
 
-def require(*names: str, example: str) -> None:
+def require(*names: str, example: str = '') -> None:
   """Raises ValueError unless these flags have a value."""
   for name in names:
     if not FLAGS[name].value:
-      raise ValueError(f'--{name} is missing; give it, or --flagfile={example}')
+      instead = f'; give it, or --flagfile={example}' if example else ''
+      raise ValueError(f'--{name} is missing{instead}')
 
 
 def given(*names: str) -> list[str]:

@@ -29,7 +29,6 @@ from tfcompress import cli_flags
 from tfcompress.core import challenges, measurements, records
 
 FLAGS = flags.FLAGS
-_ENVIRONMENTS = '.environments'
 _PLAIN_TOP1 = challenges.Baseline().top1_percent
 
 
@@ -38,7 +37,12 @@ def _define_flags() -> None:
     'challenge', '.', "folder of the challenge's repository; not for init"
   )
   _define_init_flags()
-  flags.DEFINE_string('submission', '', 'evaluate: a folder')
+  flags.DEFINE_string(
+    'submission',
+    '',
+    'evaluate: a folder; one outside of submissions/ is not added to the '
+    'leaderboard',
+  )
   flags.DEFINE_bool(
     'all', False, 'evaluate: all of submissions/ that have no result yet'
   )
@@ -110,15 +114,44 @@ _define_flags()
 
 
 def _init(folder: pathlib.Path) -> None:
-  from tfcompress.hosting import repository
+  from tfcompress.hosting import hosts, repository
 
   challenge, files = _new_challenge()
+  has_images = _has_images(challenge)
+  if has_images:  # Before anything is written.
+    hosts.require_classes(_host_of(folder, challenge))
   repository.create(folder, challenge, files)
   print(f'{folder}: written; its rules are {folder / challenges.CHALLENGE}')
-  if challenge.data.source and not _is_there(folder, challenge):
-    print('next, in that folder: leaderboard fetch, then leaderboard baseline')
-    return
-  _baseline(folder)
+  if has_images:
+    _baseline(folder)
+  print('next, in that folder:')
+  for step in _next_steps(folder, challenge, has_images):
+    print(f'- {step}')
+
+
+def _has_images(challenge: challenges.Challenge) -> bool:
+  """Whether there may be images already: not in a folder that is to be written."""
+  dataset = challenge.data.dataset
+  return not dataset.startswith('folder:') or dataset.startswith('folder:/')
+
+
+def _next_steps(
+  folder: pathlib.Path, challenge: challenges.Challenge, has_images: bool
+) -> Iterator[str]:
+  if not has_images:
+    name = challenge.data.dataset.removeprefix('folder:')
+    how = (
+      'leaderboard fetch' if challenge.data.source else f'put them in {name}'
+    )
+    yield f'get the images ({how}), then run leaderboard baseline'
+  if '.invalid/' in (folder / 'requirements.txt').read_text():
+    yield 'say in requirements.txt where tfcompress is to be installed from'
+  if not challenge.limits.top1_percent:
+    yield (
+      'think of limits.top1_percent in challenge.toml: without it a tiny model '
+      'that knows nothing can score high'
+    )
+  yield 'git init, commit, and push it to a repository on GitHub'
 
 
 def _new_challenge() -> tuple[challenges.Challenge, dict[str, pathlib.Path]]:
@@ -158,15 +191,11 @@ def _own_baseline(path: str) -> tuple[str, dict[str, pathlib.Path]]:
   return name, files
 
 
-def _is_there(folder: pathlib.Path, challenge: challenges.Challenge) -> bool:
-  name = challenge.data.dataset.removeprefix('folder:')
-  return (folder / name).is_dir()
-
-
 def _baseline(folder: pathlib.Path) -> None:
   from tfcompress.hosting import baseline, repository
   from tfcompress.reports import tables
 
+  repository.require_ready(folder)
   record = baseline.measure(_host(folder))
   repository.render_baseline(folder, record)
   print(tables.measurement(record))
@@ -200,10 +229,10 @@ def _evaluate(folder: pathlib.Path) -> None:
     return
   from tfcompress.hosting import repository
 
+  repository.require_ready(folder)
   host = _host(folder)
-  results = [_add(host, one) for one in _handed_in(folder)]
-  repository.render(folder)
-  print(f'written: {folder / repository.LEADERBOARD}, {repository.PAGE}')
+  results = [_add(host, one) for one in _handed_in(host)]
+  _render_pages(folder)
   if FLAGS.submission and results[0].reason:
     raise ValueError(f'{results[0].status.value}: {results[0].reason}')
 
@@ -214,8 +243,12 @@ def _add(host, handed_in) -> challenges.Entry:
 
   figures = baseline.figures(host.repository, host.challenge)
   result = evaluation.evaluate(host, handed_in, figures)
-  repository.add(host.repository, result.entry, result.record)
   _print(result.entry)
+  submissions = (host.repository / challenges.SUBMISSIONS).resolve()
+  if handed_in.folder.resolve().parent == submissions:
+    repository.add(host.repository, result.entry, result.record)
+  else:
+    print(f'not added to the leaderboard, as it is not in {submissions}')
   return result.entry
 
 
@@ -227,14 +260,17 @@ def _print(entry: challenges.Entry) -> None:
     print(f'{name}: score {entry.record.score.final:.3f}', flush=True)
 
 
-def _handed_in(folder: pathlib.Path) -> Iterator:
+def _handed_in(host) -> Iterator:
   """What there is to evaluate, with the time that it came at."""
   from tfcompress.hosting import evaluation, pending
 
   if FLAGS.submission:
-    yield evaluation.HandedIn(_existing(FLAGS.submission), _submitted())
+    path = _existing(FLAGS.submission)
+    yield evaluation.HandedIn(path, _submitted())
     return
-  for path, handed_in in pending.of(folder, _submitted()):
+  for path, handed_in in pending.of(
+    host.repository, host.challenge, _submitted()
+  ):
     if handed_in:
       yield handed_in
     else:
@@ -265,12 +301,14 @@ def _submitted() -> datetime.datetime:
       f'--submitted={FLAGS.submitted}: add a time zone, as in '
       f'{FLAGS.submitted}+00:00'
     )
+  if moment > datetime.datetime.now(datetime.UTC):
+    raise ValueError(f'--submitted={FLAGS.submitted}: is in the future')
   return moment
 
 
 def _evaluate_proposed(folder: pathlib.Path) -> None:
   """Evaluates what `pull_request` wrote; the result is for `publish`."""
-  cli_flags.require('output_file', example='a file')
+  cli_flags.require('output_file')
   from tfcompress.hosting import baseline, evaluation, pull_request, repository
 
   proposed = pull_request.read(FLAGS.proposed)
@@ -293,11 +331,19 @@ def _evaluate_proposed(folder: pathlib.Path) -> None:
 def _render(folder: pathlib.Path) -> None:
   from tfcompress.hosting import repository
 
-  repository.render(folder, again=True)
+  _render_pages(folder, again=True)
   if (folder / challenges.BASELINE).is_file():
     record = records.read_measurement(str(folder / challenges.BASELINE))
     repository.render_baseline(folder, record)
-  print(f'written: {folder / repository.LEADERBOARD}, {repository.PAGE}')
+
+
+def _render_pages(folder: pathlib.Path, again: bool = False) -> None:
+  from tfcompress.hosting import repository
+
+  for note in repository.render(folder, again):
+    print(f'note: {note}')
+  pages = (repository.LEADERBOARD, repository.PAGE, f'{repository.PAGES}/')
+  print(f'written: {", ".join(str(folder / page) for page in pages)}')
 
 
 def _verify(folder: pathlib.Path) -> None:
@@ -321,7 +367,7 @@ def _verify(folder: pathlib.Path) -> None:
 
 
 def _pull_request(folder: pathlib.Path) -> None:
-  cli_flags.require('event', 'output_dir', example='a file')
+  cli_flags.require('event', 'output_dir')
   from tfcompress.hosting import evaluation, pull_request, repository
 
   proposed = pull_request.proposal(
@@ -348,7 +394,7 @@ def _pull_request(folder: pathlib.Path) -> None:
 
 
 def _publish(folder: pathlib.Path) -> None:
-  cli_flags.require('result', example='a file')
+  cli_flags.require('result')
   from tfcompress.hosting import publish
 
   _print(publish.publish(folder, FLAGS.result, FLAGS.push))
@@ -356,14 +402,19 @@ def _publish(folder: pathlib.Path) -> None:
 
 def _host(folder: pathlib.Path):
   """The challenge of a folder, on this machine."""
-  from tfcompress.hosting import hosts, repository
+  from tfcompress.hosting import repository
 
-  challenge = repository.read(folder)
+  return _host_of(folder, repository.read(folder))
+
+
+def _host_of(folder: pathlib.Path, challenge: challenges.Challenge):
+  from tfcompress.hosting import hosts
+
   return hosts.Host(
     folder,
     challenge,
     hosts.images(folder, challenge.data, challenge.data.dataset),
-    folder / _ENVIRONMENTS,
+    folder / hosts.ENVIRONMENTS,
     # Nothing less will do for strangers, unless the host says so.
     FLAGS.isolation or measurements.Isolation.BUBBLEWRAP,
   )

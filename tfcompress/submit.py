@@ -13,6 +13,7 @@ of the challenge's repository, or name it by --challenge.
 import dataclasses
 import datetime
 import pathlib
+import shlex
 import tempfile
 
 from absl import flags
@@ -82,6 +83,8 @@ def _package() -> None:
   from tfcompress.competition import submission
   from tfcompress.runtimes import interface, load
 
+  challenge, source = _challenge()
+  print(f'rules: {source}')
   path = FLAGS.export or FLAGS.model
   model, metadata = interface.file_of(path), load.metadata_of(path)
   if FLAGS.export and model.suffix != '.tflite':
@@ -99,11 +102,15 @@ def _package() -> None:
     FLAGS.loader or None,
     FLAGS.requirements or None,
     extra={'tfcompress': metadata} if metadata else None,
-    challenge=_challenge()[0],
+    challenge=challenge,
   )
   mib = made.size_bytes / 2**20
   print(f'{made.folder}: {made.model.name}, {mib:.2f} MiB')
-  print(f'next: python -m tfcompress.submit --check={made.folder}')
+  where = (
+    f' --challenge={FLAGS.challenge}' if FLAGS['challenge'].present else ''
+  )
+  check = shlex.quote(f'--check={made.folder}')
+  print(f'next: python -m tfcompress.submit {check}{where}')
 
 
 def _format_of(path: str) -> challenges.ModelFormat:
@@ -178,18 +185,18 @@ def _host(challenge: challenges.Challenge, scratch: pathlib.Path):
   from tfcompress.hosting import baseline, hosts
 
   folder = pathlib.Path(FLAGS.challenge)
-  is_there = (folder / challenges.BASELINE).is_file()
-  repository = folder if is_there else scratch
+  is_challenge = (folder / challenges.CHALLENGE).is_file()
+  repository = folder if is_challenge else scratch
   host = hosts.Host(
     repository,
     challenge,
     hosts.images(
       folder, challenge.data, FLAGS.dataset or challenge.data.public
     ),
-    scratch / 'environments',
+    repository / hosts.ENVIRONMENTS,
     FLAGS.isolation,
   )
-  if is_there:
+  if is_challenge:
     return host, baseline.figures(repository, challenge)
   original = scoring.CHALLENGE_BASELINE
   return host, dataclasses.replace(original, source=baseline.SOURCE)

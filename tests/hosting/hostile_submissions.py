@@ -13,7 +13,7 @@ import pathlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
-from tests.hosting import attacks, cheats
+from tests.hosting import attacks, cheats, codeless
 
 MODEL, LOADER = 'model.pth', 'model_loader.py'
 REFUSED = 'was refused'  # an attack that tells what it was told
@@ -49,6 +49,7 @@ _SENTENCES: Mapping[Callable, str] = {
   cheats.takes_every_core: 'computed on .* cores|^$',  # if there are free ones
   cheats.counts_the_images: f'{_OTHERWISE}|same output',
   cheats.remembers_in_the_kernel: REFUSED,
+  cheats.remembers_in_files_of_the_system: REFUSED,
 }
 # Likewise, of those without code.
 _CODELESS = (
@@ -57,6 +58,12 @@ _CODELESS = (
   'links_its_loader',
   'escapes_from_a_torch_archive',
   'escapes_from_a_keras_archive',
+  'counts_its_calls',
+  'knows_the_practice',
+  'slows_others',
+  'reads_files_in_its_graph',
+  'swells_when_it_is_read',
+  'runs_code_of_its_pickle',
 )
 NAMES = (*(attack.__name__ for attack in _SENTENCES), *_CODELESS)
 
@@ -147,7 +154,7 @@ def table(scene: Scene) -> dict[str, Hostile]:
   found[attacks.unpacks_its_archive.__name__] = dataclasses.replace(
     unpacking, files={**unpacking.files, MODEL: _escaping('archive/version')}
   )
-  return found | dict(_without_code(scene, state))
+  return found | dict(_without_code(scene, state)) | dict(_graphs(scene))
 
 
 def write(hostile: Hostile, folder: pathlib.Path) -> pathlib.Path:
@@ -199,6 +206,32 @@ def _without_code(scene: Scene, state: bytes) -> Iterator[tuple[str, Hostile]]:
   yield 'escapes_from_a_keras_archive', Hostile(
     {'model.keras': _escaping('config.json')}, 'not a .keras file|not a whole Keras',
     'Members of its Keras file lead out of the folder.', 'tensorflow',
+  )  # fmt: skip
+
+
+def _graphs(scene: Scene) -> Iterator[tuple[str, Hostile]]:
+  """Those whose graphs try what others need code for."""
+  for name, network, sentence in (
+    ('counts_its_calls', codeless.CountsItsCalls(), _OTHERWISE),
+    ('knows_the_practice', codeless.KnowsThePractice(), ''),
+    ('slows_others', codeless.SlowsOthers(), 'while others were timed'),
+  ):
+    files = {'model.pt': codeless.script(network)}
+    yield name, Hostile(files, sentence, network.__doc__)
+  reads = codeless.Reads(f'{scene.labels}/validation/*/*', scene.image_size)
+  yield (
+    'reads_files_in_its_graph',
+    Hostile(
+      codeless.saved_model(reads), 'slice index 0', reads.__doc__, 'tensorflow'
+    ),
+  )
+  yield 'swells_when_it_is_read', Hostile(
+    {'model.pth': codeless.swelling(scene.most_mib // 2)},
+    'cannot open it|of memory, limit', codeless.swelling.__doc__,
+  )  # fmt: skip
+  yield 'runs_code_of_its_pickle', Hostile(
+    {'model.pth': codeless.pickled(f'cat {scene.labels}/validation/*/*')},
+    'a int without its architecture', codeless.pickled.__doc__,
   )  # fmt: skip
 
 

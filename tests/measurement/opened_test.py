@@ -62,6 +62,20 @@ def test_scores_come_back_as_the_model_gives_them(level, tmp_path):
   assert not scores[:, 3:].any()
 
 
+def test_the_next_images_may_come_before_the_last_scores(exported):
+  """A model that has answered by then has not answered before it was asked."""
+  path = exported[types.Variant.FLOAT32]
+  limits = dataclasses.replace(LIMITS, isolation=Isolation.PROCESS)
+  with opened.Opened(measurements.OpenConfig(path), limits) as model:
+    slots = model.share(1)
+    slots[0], slots[1] = 0, 255
+    model.begin_predict(0, 1, RAW)
+    time.sleep(0.5)  # It has answered long since.
+    model.begin_predict(1, 1, RAW)
+    dark, bright = (model.scores(slot, 1)[0] for slot in (0, 1))
+    assert np.abs(dark - bright).max() > 1e-3
+
+
 @pytest.mark.parametrize('level', LEVELS)
 def test_a_model_that_sleeps_for_ever(level, tmp_path):
   file = programs.write(tmp_path, 'import time; time.sleep(1e9)')
@@ -308,3 +322,19 @@ def test_a_rate_without_time_is_nonsense(tmp_path):
   nonsense = pytest.raises(opened.ModelError, match='1 images in 0 s')
   with opened.Opened(file, limits) as model, nonsense:
     model.throughput(1, 0.1)
+
+
+def test_a_graph_has_no_file_of_the_images_that_are_to_come(tmp_path):
+  file = programs.write(
+    tmp_path,
+    forward="""
+    import os
+    links = [f'/proc/self/fd/{one}' for one in os.listdir('/proc/self/fd')]
+    names = [os.readlink(one) for one in links if os.path.lexists(one)]
+    x = x * 0 + any('images' in name for name in names)
+    """,
+  )
+  scores, _ = run(
+    file, dataclasses.replace(LIMITS, isolation=Isolation.PROCESS)
+  )
+  assert not scores.any()

@@ -154,8 +154,8 @@ def test_a_torch_function(tmp_path):
     ('load_model = 1', 'no load_model; expected --loader=FILE.py'),
     ('1 / 0', 'load_model: ZeroDivisionError: division by zero'),
     ('exit("no\\n!")', 'load_model: SystemExit: no$'),
-    ('None', 'load_model returned a NoneType, expected a Keras model'),
-    ('tf.Module()', r'returned a Module, expected .* with __call__, or a fun'),
+    ('None', 'load_model returned NoneType, expected a Keras model'),
+    ('tf.Module()', r'returned Module, expected .* with __call__, or a fun'),
     (
       'tf.config.threading.set_intra_op_parallelism_threads(7)',
       'load_model: RuntimeError: Intra op parallelism cannot be modified',

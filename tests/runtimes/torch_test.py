@@ -257,7 +257,7 @@ def test_a_loader_that_knows_its_file(root, expected):
     ('import sys\ndef load_model(p): sys.exit("no\\n!")', 'SystemExit: no$'),
     (
       'def load_model(path): return {}',
-      r'returned a dict, expected a torch\.nn',
+      r'returned dict, expected a torch\.nn',
     ),
   ],
 )

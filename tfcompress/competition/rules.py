@@ -80,7 +80,7 @@ def in_window(window: challenges.Window, moment: datetime.datetime) -> str:
     end = f'closed {closes.isoformat()}'
   else:
     return ''
-  return f'handed in {moment.isoformat()}, the window {end}'
+  return f'handed in {moment.isoformat(timespec="seconds")}, the window {end}'
 
 
 def _table(prefix: str, values: dict[str, object]) -> Iterator[str]:

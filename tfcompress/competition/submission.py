@@ -103,6 +103,15 @@ def sha256(submission: Submission) -> tuple[str, str]:
   return records.sha256(submission.model), records.sha256(submission.folder)
 
 
+def sha256_of(folder: str | os.PathLike) -> str:
+  """Returns the SHA-256 of all files of a folder; '' where some are none."""
+  try:
+    plain_files.walk(pathlib.Path(folder))
+    return records.sha256(folder)
+  except (ValueError, OSError):
+    return ''
+
+
 def write(
   target: str | os.PathLike,
   username: str,

@@ -26,6 +26,7 @@ def measure(host: hosts.Host) -> measurements.Measurement:
   Raises:
     ValueError: it cannot be measured.
   """
+  hosts.require_classes(host)
   challenge = host.challenge
   parts = [_Part.SIZE, _Part.LATENCY, _Part.MEMORY]
   if challenge.baseline.top1_percent is None:
@@ -35,6 +36,7 @@ def measure(host: hosts.Host) -> measurements.Measurement:
   [record] = run.measure([wanted], with_baseline=True)
   if record.failure:
     raise ValueError(f'the baseline fails: {record.failure}')
+  _require_size(record, challenge)
   record = named(record, challenge.baseline.model, host)
   records.write_json(host.repository / challenges.BASELINE, record)
   return record
@@ -137,6 +139,19 @@ def named(
   return dataclasses.replace(
     record, model=model, dataset=dataset, latency_ms=latency
   )
+
+
+def _require_size(
+  record: measurements.Measurement, challenge: challenges.Challenge
+) -> None:
+  """Raises ValueError where a baseline takes images of another size."""
+  sides = {side for side in record.model.inputs[0].shape[1:] if side > 3}
+  if sides - {challenge.image_size}:
+    raise ValueError(
+      f'{challenge.baseline.model}: takes images of {max(sides)} pixels, '
+      f'{challenges.CHALLENGE} has image_size {challenge.image_size}; change '
+      'one of them'
+    )
 
 
 def _file(

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
+import re
 import tempfile
 import uuid
 
@@ -21,6 +22,14 @@ from tfcompress.runtimes import formats
 
 _Part = measurements.Part
 _LONGEST_REASON = 1000
+# What messages of the evaluator call by its flags, in a challenge's terms.
+_RULES = {
+  r'--loader=FILE\.py': challenges.LOADER,
+  r'--loader=[^:]*': challenges.LOADER,
+  r'--memory_limit': f'limits.memory_mib of {challenges.CHALLENGE}',
+  r'--process_limit': f'limits.processes of {challenges.CHALLENGE}',
+  r'--time_limit': f'limits.seconds of {challenges.CHALLENGE}',
+}
 _OPENED_BY_CODE = (formats.Format.TORCH_PICKLE, formats.Format.TORCH_EXPORT)
 
 
@@ -84,10 +93,11 @@ def evaluate(
         target,
       )
       known = _described(known, found)
-      file = _file(host, found)
+      file, scaling = _file(host, found), _scaling(found)
     except ValueError as error:
-      return _failed(known, str(error).replace(f'{scratch}/', ''))
-    measured = _measured(host, found, file, figures)
+      reason = str(error).replace(f'{scratch}/', '')
+      return _failed(known, reason.replace(f'{handed_in.folder.parent}/', ''))
+    measured = _measured(host, found, file, scaling, figures)
   return _of(known, measured, host.challenge.limits)
 
 
@@ -104,9 +114,11 @@ def prepare(host: hosts.Host, handed_in: HandedIn) -> None:
 def _known(host: hosts.Host, handed_in: HandedIn) -> challenges.Entry:
   """What is known of a result before anything is read."""
   rules_file = host.repository / challenges.CHALLENGE
+  folder = handed_in.folder
   return challenges.Entry(
     id=str(uuid.uuid4()),
-    username=names.printable(handed_in.author or handed_in.folder.name),
+    username=names.printable(handed_in.author or folder.name),
+    submission_sha256=submission.sha256_of(folder),
     teamname='',
     model_format='',
     submitted=_moment(handed_in.submitted),
@@ -187,6 +199,7 @@ def _measured(
   host: hosts.Host,
   found: submission.Submission,
   file: measurements.OpenConfig,
+  scaling: types.Normalization | None,
   figures: measurements.BaselineRecord,
 ) -> list[measurements.Measurement]:
   """Measures a submission on every device, the ranking one first."""
@@ -199,7 +212,7 @@ def _measured(
       beside,
       file=baseline.on_device(file, device, host.challenge),
       parts=tuple(_Part) if not measured else (_Part.SIZE, _Part.LATENCY),
-      input_scaling=_scaling(found),
+      input_scaling=scaling,
     )
     _, record = run.measure([beside, mine], with_baseline=True)
     measured.append(_scored(record, found, beside, figures, host))
@@ -208,10 +221,16 @@ def _measured(
 
 def _scaling(found: submission.Submission) -> types.Normalization | None:
   """What metadata.json says that the model expects of its pixels."""
-  ours = records.read_json(found.folder / challenges.METADATA).get('tfcompress')
+  path = found.folder / challenges.METADATA
+  ours = records.read_json(path).get('tfcompress')
   told = ours.get('input_scaling') if isinstance(ours, dict) else None
   known = {scaling.value: scaling for scaling in types.Normalization}
-  return known.get(told) if isinstance(told, str) else None
+  if told is not None and (not isinstance(told, str) or told not in known):
+    raise ValueError(
+      f'{path}: tfcompress.input_scaling is {told!r:.60}, expected one of '
+      f'{", ".join(known)}'
+    )
+  return known.get(told)
 
 
 def _scored(
@@ -283,6 +302,8 @@ def _failed(known: challenges.Entry, reason: str) -> Result:
 def _without_record(
   known: challenges.Entry, status: challenges.Status, reason: str
 ) -> Result:
+  for flag, rule in _RULES.items():
+    reason = re.sub(flag, rule, reason)
   reason = names.printable(' '.join(reason.split()))[:_LONGEST_REASON]
   return Result(dataclasses.replace(known, status=status, reason=reason))
 

@@ -5,6 +5,7 @@ import pathlib
 
 from tfcompress.core import challenges, measurements, types
 
+ENVIRONMENTS = '.environments'  # of a repository, ignored by git
 _FOLDER = 'folder:'
 
 
@@ -35,6 +36,19 @@ class Host:
       memory_limit=limits.memory_mib,
       time_limit=limits.seconds,
       process_limit=limits.processes,
+    )
+
+
+def require_classes(host: Host) -> None:
+  """Raises ValueError where a challenge's images have other classes than it."""
+  # Here, since it takes TensorFlow.
+  from tfcompress.data import sources
+
+  found = len(sources.load(host.data, training=False).class_names)
+  if found != host.challenge.num_classes:
+    raise ValueError(
+      f'{challenges.CHALLENGE}: num_classes {host.challenge.num_classes}, but '
+      f'{host.challenge.data.dataset} has {found}; change one of them'
     )
 
 

@@ -1,7 +1,9 @@
 """A challenge's repository: how it begins, and the pages that show its history."""
 
 import dataclasses
+import importlib.metadata
 import importlib.resources
+import json
 import os
 import pathlib
 import shutil
@@ -30,6 +32,11 @@ _TEMPLATES = {
   'requirements.txt': 'requirements.txt',
 }
 _TEAM = 'The hosts'
+_FOLDER = 'folder:'
+# What requirements.txt has for the address of tfcompress, and an address that
+# no machine will ever have.
+_WHERE = 'ADDRESS'
+_NOWHERE = 'https://where-tfcompress-is.invalid/tfcompress.whl'
 
 
 def create(
@@ -86,12 +93,21 @@ def add(
   history.append(folder / challenges.HISTORY, entry)
 
 
-def render(folder: pathlib.Path, again: bool = False) -> None:
+def require_ready(folder: pathlib.Path) -> None:
+  """Raises ValueError where no result could be added, before it is measured."""
+  records.require_writable(folder)
+  history.read(folder / challenges.HISTORY)
+
+
+def render(folder: pathlib.Path, again: bool = False) -> tuple[str, ...]:
   """Writes the leaderboard, and a page for every result of the history.
 
   Args:
     folder: of the challenge.
     again: write README.md anew, and pages that are there already.
+
+  Returns:
+    What is to be said of it as a whole, a sentence each.
 
   Raises:
     ValueError: the rules or the history cannot be read.
@@ -102,15 +118,15 @@ def render(folder: pathlib.Path, again: bool = False) -> None:
   if again:
     _write(folder / README, leaderboard.readme(challenge))
   with processes.in_turn(pages):  # Or an older history could be shown last.
-    _render(folder, challenge, again)
+    return _render(folder, challenge, again)
 
 
 def _render(
   folder: pathlib.Path, challenge: challenges.Challenge, again: bool
-) -> None:
+) -> tuple[str, ...]:
   found = history.read(folder / challenges.HISTORY)
   standings = board.standings(found.entries)
-  notes = list(_notes(folder, found))
+  notes = tuple(_notes(folder, found))
   _write(
     folder / LEADERBOARD,
     leaderboard.markdown(challenge, standings, found.entries, notes),
@@ -126,6 +142,7 @@ def _render(
     if again or not path.is_file():
       record = record_of(folder, entry)
       _write(path, leaderboard_page.submission(challenge, entry, record))
+  return notes
 
 
 def render_baseline(
@@ -187,8 +204,8 @@ def _notes(folder: pathlib.Path, found: history.History) -> Iterator[str]:
   now = records.sha256(folder / challenges.CHALLENGE)
   if others := board.by_other_rules(found.entries, now):
     yield (
-      f'{len(others)} of the results were measured before '
-      f'{challenges.CHALLENGE} was changed'
+      f'results that were measured before {challenges.CHALLENGE} was '
+      f'changed: {len(others)}'
     )
 
 
@@ -204,9 +221,38 @@ def _fill(folder: pathlib.Path, challenge, files) -> None:
   templates = importlib.resources.files('tfcompress.hosting') / 'templates'
   for name, target in _TEMPLATES.items():
     _write(folder / target, (templates / name).read_text())
+  _fill_in(folder, challenge)
   _write(folder / challenges.SUBMISSIONS / '.gitkeep', '')
   _write_example(folder / EXAMPLE, challenge)
   render(folder)
+
+
+def _fill_in(folder: pathlib.Path, challenge: challenges.Challenge) -> None:
+  """Completes what the templates cannot know."""
+  path = folder / 'requirements.txt'
+  _write(path, path.read_text().replace(_WHERE, _address()))
+  images = challenge.data.dataset
+  if images.startswith(_FOLDER) and not images.startswith(f'{_FOLDER}/'):
+    path = folder / '.gitignore'
+    private = f'/{images.removeprefix(_FOLDER).strip("/")}/\n'
+    _write(path, f'{path.read_text()}{private}')
+
+
+def _address() -> str:
+  """Where this tfcompress is from, if not from a folder of this machine."""
+  try:
+    told = importlib.metadata.distribution('tfcompress').read_text(
+      'direct_url.json'
+    )
+  except importlib.metadata.PackageNotFoundError:
+    return _NOWHERE
+  source = json.loads(told or '{}')
+  url, commit = source.get('url', ''), source.get('vcs_info', {})
+  if not url.startswith('https://'):
+    return _NOWHERE
+  if commit:
+    return f'{commit["vcs"]}+{url}@{commit["commit_id"]}'
+  return url
 
 
 def _write_example(

@@ -10,6 +10,8 @@ from tfcompress.core import challenges, measurements
 from tfcompress.hosting import evaluation, hosts, repository
 
 _POINTS = 0.05  # of top-1: batches of another size may round otherwise
+# Of a ratio of latencies: its interval knows nothing of another day.
+_SHARE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,11 @@ def verify(
   for entry in found.entries:
     repository.record_of(host.repository, entry)  # Raises if it was changed.
   standings = board.standings(found.entries)[:count]
+  if not standings:
+    raise ValueError(
+      f'{host.repository / challenges.HISTORY}: no ranked result in it, so '
+      'there is nothing to verify'
+    )
   return [_check(host, standing, figures) for standing in standings]
 
 
@@ -85,7 +92,8 @@ def _difference(
     halves = [
       (high - low) / 2 for low, high in (r.latency_ci95 for r in ratios)
     ]
-    if abs(then.ratio.latency - now.ratio.latency) > math.hypot(*halves):
+    most = math.hypot(*halves) + _SHARE * then.ratio.latency
+    if abs(then.ratio.latency - now.ratio.latency) > most:
       return (
         f'{now.ratio.latency:.2f} times as fast as the baseline, was '
         f'{then.ratio.latency:.2f}, which is more than their intervals'

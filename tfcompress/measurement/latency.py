@@ -35,6 +35,7 @@ class Timed:
   first_ms: list[float] = dataclasses.field(default_factory=list)
   warm_ms: list[float] = dataclasses.field(default_factory=list)
   warmup_runs: int = 0
+  images: int = 0
   steady: bool = True
   warnings: list[str] = dataclasses.field(default_factory=list)
   compared: int = 0  # answers
@@ -152,7 +153,7 @@ def _round(
         found[index].compared += timers[index].compared
         found[index].different += timers[index].different
         if first and not found[index].different:
-          _note_oddities(model, jobs[index], found[index])
+          _note_oddities(model, timers[index], jobs[index], found[index])
     return sum(model.cpu_seconds() for model in models.values())
 
 
@@ -183,10 +184,9 @@ def _warm(
   """Runs a model until its times are steady; returns what times it."""
   if job.answers is None:
     images = witness.Witness(job.images(model.about.image_size), np.empty(0))
-  elif job.config.file.own_code:
-    images = job.answers.drawn(len(job.answers.images))
   else:
-    images = job.answers.drawn(NUM_IMAGES)
+    images = job.answers.drawn(len(job.answers.images))
+  timed.images = len(images.images)
   timer = clocks.of(model, job.config, images)
   warmed = timer.warm(job.config.warmup_runs)
   timed.load_ms.append(model.about.load_ms)
@@ -243,8 +243,15 @@ def _compare(config: measurements.MeasureConfig, timed: Timed) -> None:
     timed.warnings.append(f'{odd}, so its latency is not that of its accuracy')
 
 
-def _note_oddities(model: opened.Opened, job: Job, timed: Timed) -> None:
+def _note_oddities(
+  model: opened.Opened,
+  timer: clocks.Inside | clocks.Outside,
+  job: Job,
+  timed: Timed,
+) -> None:
   """Says what is wrong with a model that does not compute what it is asked."""
+  images = job.images(model.about.image_size)
+  timer.slots[0, : len(images)] = images
   for odd in _oddities(model, job):
     if job.config.strict:
       timed.failure = timed.failure or f'{job.config.file.model}: {odd}'
@@ -253,7 +260,7 @@ def _note_oddities(model: opened.Opened, job: Job, timed: Timed) -> None:
 
 def _oddities(model: opened.Opened, job: Job) -> Iterator[str]:
   scaling = job.config.input_scaling or types.Normalization.RAW
-  prepare(model, job.config, job.images)
+  model.prepare(NUM_IMAGES, scaling)
   model.begin_predict(0, NUM_IMAGES, scaling)
   scores, _ = model.scores(0, NUM_IMAGES)
   if (scores == scores[0]).all():

@@ -32,8 +32,9 @@ _LARGEST_INPUT = 2**31  # bytes
 _LAST_WORDS, _LONGEST_REASON = 300, 1000
 _MARK = 'TFCOMPRESS_PROCESS'
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-# Between what a process says its runs took and what our clock saw.
-_SHARE_BETWEEN, _SECONDS_BETWEEN, _SECONDS_A_RUN = 0.25, 0.05, 30e-6
+# Between what a process says its runs took and what our clock saw: others that
+# keep its core busy take from both.
+_SHARE_BETWEEN, _SECONDS_BETWEEN, _SECONDS_A_RUN = 0.5, 0.05, 30e-6
 
 
 class ModelError(ValueError):
@@ -112,7 +113,10 @@ class Opened:
     os.close(self._memory)
 
   def share(self, count: int) -> np.ndarray:
-    """Returns slots for images, uint8 (slots, count, S, S, 3), to be filled."""
+    """Returns slots for images, uint8 (slots, count, S, S, 3), to be filled.
+
+    To be called once.
+    """
     size, outputs = self.about.image_size, self.about.num_outputs
     images, scores = (count, size, size, 3), (count, outputs)
     given = self._given_bytes()
@@ -195,8 +199,8 @@ class Opened:
     Args:
       runs: how many.
       fresh: whether each sees other pixels, or all the first image.
-      witnesses: by the number of a run, the prepared image that it is to see
-        as it is; `witnessed` has what it answers.
+      witnesses: by the number of a run, ascending, the image of the first slot
+        that it is to see as it is; `witnessed` has what it answers.
     """
     start = time.perf_counter()
     timed = self._ask(
@@ -213,9 +217,9 @@ class Opened:
       raise self._nonsense(f'{len(timed.ms)} times for {runs} runs')
     return list(timed.ms)
 
-  def witnessed(self, image: int) -> np.ndarray:
-    """Returns the scores (C,) that a timed run gave a prepared image."""
-    return self._scores[0, image].copy()
+  def witnessed(self, count: int) -> np.ndarray:
+    """Returns the scores (count, C) that the witnesses were given last."""
+    return self._scores[0, :count].copy()
 
   def answer(self, encoded: np.ndarray) -> tuple[np.ndarray, float]:
     """Runs one inference by our own clock.
@@ -268,6 +272,7 @@ class Opened:
     return self._ask(measurements.ProfileRecord, 'profile')
 
   def _start(self) -> None:
+    self._due = 0  # requests without an answer yet
     self._channel, theirs = socket.socketpair()
     self._memory = os.memfd_create('images', os.MFD_ALLOW_SEALING)
     self._log = os.fdopen(os.memfd_create('log'), 'w+b')
@@ -346,8 +351,9 @@ class Opened:
     return self._receive(kind)
 
   def _send(self, do: str, **arguments) -> None:
-    if self._buffer or self._has_spoken():
+    if not self._due and (self._buffer or self._has_spoken()):
       raise self._nonsense('before it was asked')
+    self._due += 1
     request = json.dumps({'do': do, **arguments}).encode() + b'\n'
     try:
       self._channel.sendall(request)
@@ -364,6 +370,7 @@ class Opened:
   def _receive(self, kind: type | None):
     """The answer to the last request, as a dataclass; None takes any."""
     line = self._line()
+    self._due -= 1
     try:
       answer = json.loads(line, parse_constant=_refuse_constant)
       refused = answer.get('error')

@@ -210,7 +210,7 @@ def _measure_latency(found: Sequence[_Found]) -> None:
       one.add(failure=timing.failure)
       continue
     data = one.config.data.dataset
-    record = latency.summarize(timing, f'{data}, {latency.NUM_IMAGES} images')
+    record = latency.summarize(timing, f'{data}, {timing.images} images')
     one.add(
       latency_ms=record,
       throughput_per_s=1000 / record.mean,

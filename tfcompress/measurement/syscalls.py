@@ -1,7 +1,8 @@
 """System calls that a stranger's process may not use, for bubblewrap.
 
 They hold memory that belongs to no process, leave something for a later one, or
-look into others; runtimes need none of them.
+look into others; runtimes need none of them. What a later one would find may be
+no more than which pages of files that all can read are in memory: a bit each.
 """
 
 import errno
@@ -10,7 +11,7 @@ import platform
 import struct
 from collections.abc import Sequence
 
-# Of the audit architecture's number and of those of its calls.
+# Of the audit architecture's number, of those of its calls, and of madvise.
 _TABLES = {
   'x86_64': (
     0xC000003E,
@@ -20,7 +21,10 @@ _TABLES = {
       'perf_event_open': 298, 'process_vm_readv': 310,
       'process_vm_writev': 311, 'memfd_create': 319, 'bpf': 321,
       'userfaultfd': 323, 'io_uring_setup': 425, 'memfd_secret': 447,
+      'mincore': 27, 'readahead': 187, 'fadvise64': 221, 'preadv2': 327,
+      'process_madvise': 440, 'cachestat': 451,
     },
+    28,
   ),
   'aarch64': (
     0xC00000B7,
@@ -30,11 +34,15 @@ _TABLES = {
       'perf_event_open': 241, 'process_vm_readv': 270,
       'process_vm_writev': 271, 'memfd_create': 279, 'bpf': 280,
       'userfaultfd': 282, 'io_uring_setup': 425, 'memfd_secret': 447,
+      'mincore': 232, 'readahead': 213, 'fadvise64': 223, 'preadv2': 286,
+      'process_madvise': 440, 'cachestat': 451,
     },
+    233,
   ),
 }  # fmt: skip
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # of BPF
-_NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
+_NUMBER, _ARCHITECTURE, _ADVICE = 0, 4, 32  # offsets in struct seccomp_data
+_COLD, _PAGE_OUT = 20, 21  # advice that takes a file's pages out of memory
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 _X32 = 0x40000000  # the other calls of x86-64
 
@@ -47,22 +55,29 @@ def program(on_gpu: bool = False) -> bytes:
   """
   if platform.machine() not in _TABLES:
     return _packed([(_RETURN, 0, 0, _ALLOW)])
-  architecture, numbers = _TABLES[platform.machine()]
+  architecture, numbers, madvise = _TABLES[platform.machine()]
   if on_gpu:
     numbers = {k: v for k, v in numbers.items() if k != 'memfd_create'}
-  refuse = len(numbers) + 1  # instructions behind the first comparison
+  last = [
+    (_EQUAL, 0, 3, madvise),
+    (_LOAD, 0, 0, _ADVICE),
+    (_EQUAL, 2, 0, _COLD),
+    (_EQUAL, 1, 0, _PAGE_OUT),
+    (_RETURN, 0, 0, _ALLOW),
+  ]
+  # Instructions behind the first comparison.
+  refuse = len(numbers) + len(last)
   steps = [
     (_LOAD, 0, 0, _ARCHITECTURE),
     (_EQUAL, 0, refuse + 2, architecture),
     (_LOAD, 0, 0, _NUMBER),
     (_AT_LEAST, refuse, 0, _X32),
   ]
-  left = len(numbers)
+  left = refuse - 1
   for number in numbers.values():
     steps.append((_EQUAL, left, 0, number))
     left -= 1
-  steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
-  return _packed(steps)
+  return _packed([*steps, *last, (_RETURN, 0, 0, _REFUSE)])
 
 
 def _packed(steps: Sequence[tuple[int, int, int, int]]) -> bytes:

@@ -45,7 +45,6 @@ def chosen(total: int) -> frozenset[int]:
   return frozenset(_RANDOM.sample(range(total), min(_MOST, total)))
 
 
-def places(images: int, runs: int) -> dict[int, int]:
-  """Returns in which of so many runs each image, or as many as fit, is seen."""
-  images = min(images, runs)
-  return dict(zip(_RANDOM.sample(range(runs), images), range(images)))
+def places(count: int, runs: int) -> list[int]:
+  """Returns which so many of some runs see an image as it is, ascending."""
+  return sorted(_RANDOM.sample(range(runs), min(count, runs)))

@@ -4,7 +4,7 @@ import enum
 import pathlib
 import zipfile
 
-from tfcompress.runtimes import interface, tflite_file
+from tfcompress.runtimes import interface
 
 
 class Format(enum.Enum):
@@ -31,6 +31,7 @@ _SUFFIXES = {
   '.pt2': _TORCH,
   '.onnx': {Format.ONNX},
 }
+_FLATBUFFER = b'TFL3'
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 _ZIP = b'PK'
 _PICKLE = b'\x80\x02\x8a'  # of torch.save before it wrote zip archives
@@ -70,7 +71,7 @@ def _by_content(file: pathlib.Path) -> Format | None:
   """The format that a file's first bytes, or its members, tell."""
   with file.open('rb') as content:
     head = content.read(8)
-  if head[4:] == tflite_file.IDENTIFIER:
+  if head[4:] == _FLATBUFFER:
     return Format.TFLITE
   if head == _HDF5:
     return Format.H5

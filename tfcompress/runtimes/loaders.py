@@ -47,7 +47,7 @@ def run(
     model = function(path) if parameters else function()
   if not is_model(model):
     raise ValueError(
-      f'{name}: {_FUNCTION} returned a {type(model).__name__}, expected '
+      f'{name}: {_FUNCTION} returned {type(model).__name__}, expected '
       f'{expected}'
     )
   return model

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator
 
 import torch
-from torch.export import passes
 
 from tfcompress.core import errors, measurements
 from tfcompress.runtimes import formats, loaders
@@ -84,6 +83,9 @@ def _exported(
       f'{path}: reading a torch.export archive can run code that it brings; '
       f'{_TRUST}, else save the model as TorchScript'
     )
+  # Here, since it takes a quarter of a second.
+  from torch.export import passes
+
   with _readable(path):
     program = torch.export.load(path)
     if device != 'cpu':
