@@ -16,12 +16,14 @@ from tfcompress.core import configs, types
 # Modules whose own fixtures cost more than running beside others saves.
 TOGETHER = {
   'fake_quant_test',
+  'hostile_test',
   'own_model_test',
   'preserved_test',
   'sensitivity_test',
   'techniques_test',
   'tflite_file_test',
   'variants_test',
+  'workflows_test',
 }
 CLASSES = ('blue', 'green', 'red')
 CHANNELS = {'stem': 16, 'inner': 16, 'outer': 16, 'wide': 32, 'shortcut': 32}

@@ -1,33 +1,29 @@
-"""Submissions in every format, for a challenge of the colors of `folder`.
+"""Submissions of every kind, for a challenge of the colors of `folder`.
 
-Those of TensorFlow are one small trained network of 48 pixels; those of PyTorch
-take images of any size and know the colors from the start. All give three
-scores, of blue, green and red, and take raw pixels.
+Those of TensorFlow and PyTorch know the colors from the start; .h5 and .pb would
+be opened like the SavedModel, in many seconds (scripts/check challenge has
+them). All give three scores, of blue, green and red, and take raw pixels.
 """
 
 import pathlib
-from collections.abc import Mapping
 
-import tensorflow as tf
-from tensorflow.python.framework import convert_to_constants
+import numpy as np
 
-from tfcompress.core import challenges, records, types
-from tfcompress.models import io
+from tfcompress.core import challenges, records
 
-# Small, and on the list of what requirements may name.
-REQUIREMENTS = 'einops==0.8.1\n'
 BROKEN = 'heidi'
 _FORMATS = {
   'ada': ('tflite', 'model.tflite'),
-  'bob': ('tflite', 'model.tflite'),
   'carol': ('tensorflow', 'model.saved_model'),
-  'dave': ('tensorflow', 'model.h5'),
-  'erin': ('tensorflow', 'model.pb'),
   'frank': ('pytorch', 'model.pt'),
   'grace': ('pytorch', 'model.pth'),
   BROKEN: ('tflite', 'model.tflite'),
 }
 NAMES = tuple(_FORMATS)
+_SIZE, _STRIDE = 48, 4
+# A score is how much of a color there is: of blue, green and red.
+_BLUR = np.full((7, 7, 1), 1 / 49, np.float32)
+_COLORS = np.eye(3, dtype=np.float32)[::-1] / 20
 _NETWORK = """
 import torch
 
@@ -35,11 +31,9 @@ class Colors(torch.nn.Module):
   def __init__(self):
     super().__init__()
     self.conv = torch.nn.Conv2d(3, 3, 7, 4, bias=False)
-    self.pool = torch.nn.AdaptiveAvgPool2d(1)
-    self.dense = torch.nn.Linear(3, 3)
 
   def forward(self, x):
-    return self.dense(self.pool(self.conv(x)).flatten(1))
+    return self.conv(x).mean((2, 3))
 """
 LOADER = f"""{_NETWORK.lstrip()}
 def load_model(path):
@@ -49,24 +43,15 @@ def load_model(path):
 """
 
 
-def write(
-  repository: pathlib.Path,
-  baseline: str,
-  exported: Mapping[types.Variant, str],
-  requirements: str = REQUIREMENTS,
-) -> dict[str, pathlib.Path]:
-  """Writes a submission of every format.
+def write(repository: pathlib.Path, exported: str) -> None:
+  """Writes a submission of every kind.
+
+  They are a .tflite, a SavedModel, a TorchScript file, a state dict with a
+  loader, and a .tflite that is cut.
 
   Args:
     repository: of a challenge; they come into its `submissions`.
-    baseline: an artifact's folder.
-    exported: export folders of it, by variant.
-    requirements: of the one with a loader.
-
-  Returns:
-    Their folders, by participant: a plain int8 .tflite and a slim one, a
-    SavedModel, an .h5, a .pb, a TorchScript file, a state dict with a loader,
-    and a .tflite that is cut.
+    exported: the folder of an export.
   """
   folders = {}
   for name, (model_format, _) in _FORMATS.items():
@@ -82,33 +67,30 @@ def write(
     name: folders[name] / model for name, (_, model) in _FORMATS.items()
   }
   _write_tflite(models, exported)
-  _write_tensorflow(models, baseline)
+  _write_tensorflow(models)
   _write_torch(models)
   (folders['grace'] / challenges.LOADER).write_text(LOADER)
-  (folders['grace'] / challenges.REQUIREMENTS).write_text(requirements)
-  return folders
 
 
-def _write_tflite(models, exported) -> None:
-  plain, slim = (
-    pathlib.Path(exported[variant], 'model.tflite').read_bytes()
-    for variant in (types.Variant.INT8, types.Variant.STATIC_WI4_AI8)
+def _write_tflite(models, exported: str) -> None:
+  content = pathlib.Path(exported, 'model.tflite').read_bytes()
+  models['ada'].write_bytes(content)
+  models[BROKEN].write_bytes(content[: len(content) // 2])
+
+
+def _write_tensorflow(models) -> None:
+  import tensorflow as tf
+
+  module = tf.Module()
+  module.kernel = tf.Variable(_BLUR[..., None] * _COLORS)
+  image = tf.TensorSpec((None, _SIZE, _SIZE, 3), tf.float32, 'image')
+  scores = tf.function(
+    lambda image: tf.reduce_mean(
+      tf.nn.conv2d(image, module.kernel, _STRIDE, 'VALID'), (1, 2)
+    ),
+    [image],
   )
-  models['ada'].write_bytes(plain)
-  models['bob'].write_bytes(slim)
-  models[BROKEN].write_bytes(plain[: len(plain) // 2])
-
-
-def _write_tensorflow(models, baseline: str) -> None:
-  network, _ = io.load(baseline)
-  network.export(str(models['carol']))
-  network.save(models['dave'])
-  function = tf.function(lambda image: network(image, training=False))
-  spec = tf.TensorSpec(network.inputs[0].shape, tf.float32, 'image')
-  frozen = convert_to_constants.convert_variables_to_constants_v2(
-    function.get_concrete_function(spec)
-  )
-  models['erin'].write_bytes(frozen.graph.as_graph_def().SerializeToString())
+  tf.saved_model.save(module, str(models['carol']), scores)
 
 
 def _write_torch(models) -> None:
@@ -117,16 +99,8 @@ def _write_torch(models) -> None:
   names = {}
   exec(_NETWORK, names)
   network = names['Colors']().eval()
-  # A class is a channel's excess: of blue, green and red.
-  blur = torch.eye(3)[..., None, None].expand(3, 3, 7, 7) / 49
-  kernel = 0.05 * torch.eye(3).flip(1)
-  network.load_state_dict(
-    {
-      'conv.weight': blur.clone(),
-      'dense.weight': kernel,
-      'dense.bias': torch.zeros(3),
-    }
-  )
-  image = torch.zeros(1, 3, 48, 48)
+  kernel = (_BLUR[..., None] * _COLORS).transpose(3, 2, 0, 1)
+  network.load_state_dict({'conv.weight': torch.from_numpy(kernel.copy())})
+  image = torch.zeros(1, 3, _SIZE, _SIZE)
   torch.jit.save(torch.jit.trace(network, image), models['frank'])
   torch.save(network.state_dict(), models['grace'])
