@@ -76,8 +76,8 @@ def _package() -> None:
   """Writes the folder of a submission."""
   if bool(FLAGS.export) == bool(FLAGS.model):
     raise ValueError(
-      'expected --export or --model to hand in, or --check=DIR to check a '
-      'submission'
+      f'{"both" if FLAGS.export else "neither"} of --export and --model; '
+      'expected one of them to hand in, or --check=DIR to check a submission'
     )
   cli_flags.require('username', 'teamname', example='flags/submit.cfg')
   from tfcompress.competition import submission

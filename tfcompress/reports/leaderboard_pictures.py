@@ -14,6 +14,7 @@ COLORS = {kind.value: 4 + i for i, kind in enumerate(challenges.ModelFormat)}
 _BASELINE = 'baseline'
 _WIDTH_INCHES = 4.9
 _NAMED = 12  # more labels than that hide each other
+_LEAST_DAYS = 1.0  # on the axis, or years are what is seen of one moment
 _NAMED_STEPS = 8
 _NAME_CHARACTERS = 22
 _RADIUS_PIXELS = 4.0
@@ -163,6 +164,9 @@ def _time_axis(axes) -> None:
     dates.ConciseDateFormatter(locator, tz=datetime.UTC)
   )
   axes.margins(x=0.06, y=0.14)
+  low, high = axes.get_xlim()  # in days
+  if (missing := _LEAST_DAYS - (high - low)) > 0:
+    axes.set_xlim(low - missing / 2, high + missing / 2)
   axes.set_xlabel('handed in, UTC')
   axes.set_ylabel('score')
   axes.grid(axis='y')
