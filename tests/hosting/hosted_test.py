@@ -1,6 +1,7 @@
 """A challenge from an empty folder to its leaderboard, by its commands."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from tfcompress.hosting import baseline as baseline_lib
 from tfcompress.hosting import hosts, repository, verification
 
 pytest.importorskip('torch', reason='PyTorch is not installed')
+ROOT = pathlib.Path(__file__).parents[2]
 RANKED, FAILED = challenges.Status.RANKED, challenges.Status.FAILED
 
 
@@ -27,6 +29,7 @@ def command(module: str, *arguments: str, folder: pathlib.Path, code: int = 0):
   ran = subprocess.run(
     [sys.executable, '-m', f'tfcompress.{module}', *arguments],
     cwd=folder,
+    env={**os.environ, 'PYTHONPATH': str(ROOT)},
     capture_output=True,
     text=True,
     timeout=300,

@@ -227,7 +227,8 @@ def _graphs(scene: Scene) -> Iterator[tuple[str, Hostile]]:
   )
   yield 'swells_when_it_is_read', Hostile(
     {'model.pth': codeless.swelling(scene.most_mib // 2)},
-    'cannot open it|of memory, limit', codeless.swelling.__doc__,
+    'cannot open it|without its architecture|of memory, limit',
+    codeless.swelling.__doc__,
   )  # fmt: skip
   yield 'runs_code_of_its_pickle', Hostile(
     {'model.pth': codeless.pickled(f'cat {scene.labels}/validation/*/*')},

@@ -1,8 +1,8 @@
 """Submissions of every kind, for a challenge of the colors of `folder`.
 
-Those of TensorFlow and PyTorch know the colors from the start; .h5 and .pb would
-be opened like the SavedModel, in many seconds (scripts/check challenge has
-them). All give three scores, of blue, green and red, and take raw pixels.
+Those of TensorFlow and PyTorch know the colors from the start; .h5, .pb and
+TorchScript would be opened like them, in many seconds (scripts/check challenge
+has them). All give three scores, of blue, green and red, and take raw pixels.
 """
 
 import pathlib
@@ -15,7 +15,6 @@ BROKEN = 'heidi'
 _FORMATS = {
   'ada': ('tflite', 'model.tflite'),
   'carol': ('tensorflow', 'model.saved_model'),
-  'frank': ('pytorch', 'model.pt'),
   'grace': ('pytorch', 'model.pth'),
   BROKEN: ('tflite', 'model.tflite'),
 }
@@ -46,8 +45,8 @@ def load_model(path):
 def write(repository: pathlib.Path, exported: str) -> None:
   """Writes a submission of every kind.
 
-  They are a .tflite, a SavedModel, a TorchScript file, a state dict with a
-  loader, and a .tflite that is cut.
+  They are a .tflite, a SavedModel, a state dict with a loader, and a .tflite
+  that is cut.
 
   Args:
     repository: of a challenge; they come into its `submissions`.
@@ -101,6 +100,4 @@ def _write_torch(models) -> None:
   network = names['Colors']().eval()
   kernel = (_BLUR[..., None] * _COLORS).transpose(3, 2, 0, 1)
   network.load_state_dict({'conv.weight': torch.from_numpy(kernel.copy())})
-  image = torch.zeros(1, 3, _SIZE, _SIZE)
-  torch.jit.save(torch.jit.trace(network, image), models['frank'])
   torch.save(network.state_dict(), models['grace'])
