@@ -8,10 +8,12 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
+from tfcompress.core import errors
+
 MOST_FILES = 1000  # with folders
 MOST_FOLDERS = 10  # in each other; others walk through them by recursion
 _CHUNK_BYTES = 2**20
-_UNPRINTABLE, _LONGEST = '\ufffd', 200
+_LONGEST = 200
 # Without waiting, should a pipe have taken the file's place.
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -21,7 +23,7 @@ def shown(path: str | os.PathLike) -> str:
   text = str(path)
   if len(text) > _LONGEST:
     text = f'…{text[1 - _LONGEST :]}'
-  return ''.join(c if c.isprintable() else _UNPRINTABLE for c in text)
+  return errors.printable(text)
 
 
 def walk(folder: pathlib.Path) -> Mapping[str, int | None]:

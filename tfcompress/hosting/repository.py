@@ -18,6 +18,7 @@ from tfcompress.core import (
   records,
   types,
 )
+from tfcompress.hosting import artifact
 from tfcompress.reports import leaderboard, leaderboard_page
 
 LEADERBOARD, PAGE, PAGES = 'LEADERBOARD.md', 'leaderboard.html', 'leaderboard'
@@ -167,7 +168,7 @@ def with_record(
   """Writes the measurement of a result; returns the result that names it."""
   if record is None:
     return entry
-  path = _record(folder, entry)
+  path = artifact.record_of(folder, entry)
   records.write_json(path, record)
   return dataclasses.replace(entry, record_sha256=records.sha256(path))
 
@@ -182,7 +183,7 @@ def record_of(
   Raises:
     ValueError: the file is another than the result's.
   """
-  path = _record(folder, entry)
+  path = artifact.record_of(folder, entry)
   if not entry.record_sha256 or not path.is_file():
     return entry.record
   if records.sha256(path) != entry.record_sha256:
@@ -191,10 +192,6 @@ def record_of(
       f'{entry.record_sha256[:12]}...); take it back from git'
     )
   return records.read_measurement(str(path))
-
-
-def _record(folder: pathlib.Path, entry: challenges.Entry) -> pathlib.Path:
-  return folder / challenges.RECORDS / f'{entry.id}.json'
 
 
 def _notes(folder: pathlib.Path, found: history.History) -> Iterator[str]:

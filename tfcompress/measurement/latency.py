@@ -185,7 +185,7 @@ def _warm(
   if job.answers is None:
     images = witness.Witness(job.images(model.about.image_size), np.empty(0))
   else:
-    images = job.answers.drawn(len(job.answers.images))
+    images = job.answers.shuffled()
   timed.images = len(images.images)
   timer = clocks.of(model, job.config, images)
   warmed = timer.warm(job.config.warmup_runs)

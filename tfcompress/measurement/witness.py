@@ -26,11 +26,9 @@ class Witness:
   images: np.ndarray
   scores: np.ndarray
 
-  def drawn(self, count: int) -> 'Witness':
-    """Returns so many of them, or all, in random order."""
-    order = _RANDOM.sample(
-      range(len(self.images)), min(count, len(self.images))
-    )
+  def shuffled(self) -> 'Witness':
+    """Returns the same in random order."""
+    order = _RANDOM.sample(range(len(self.images)), len(self.images))
     return Witness(self.images[order], self.scores[order])
 
   def disagrees(self, index: int, scores: np.ndarray) -> bool:
