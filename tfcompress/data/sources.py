@@ -207,7 +207,7 @@ def _builder(spec: types.DataSpec):
   """The TFDS builder of a name; synthetic100 is ours."""
   import tensorflow_datasets as tfds
 
-  if spec.dataset == 'synthetic100':
+  if spec.dataset in ('synthetic100', 'synthetic100_small'):
     from tfcompress.data import synthetic100  # noqa: F401  Registers itself.
   try:
     return tfds.builder(spec.dataset, data_dir=spec.data_dir or None)

@@ -1,22 +1,54 @@
-"""`synthetic100`: 100 classes of 64x64 RGB images drawn from a seed, a TFDS set.
+"""`synthetic100`: 100 classes of RGB images drawn from a seed, a TFDS set.
 
 A class is one of ten shapes filled with one of ten textures. Position, scale,
 rotation, colors, texture phase, clutter, occlusion and noise are random. All
 arithmetic on pixels is on integers and the random numbers come from NumPy's
-frozen `RandomState`, so every machine draws the same bytes.
+frozen `RandomState`, so every machine draws the same bytes. `synthetic100_small`
+is of half the size, in pixels and in number: large objects without clutter.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-SIZE = 64
-NUM_TRAIN = 10_000
-NUM_VALIDATION = 2_000
 _SEED = 100
 _SUPERSAMPLING = 2  # subpixels a side, for smooth edges
 _UNIT = 1024  # fixed point: the radius of a shape in its own coordinates
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+  """What images of a set are like.
+
+  Attributes:
+    size: pixels a side.
+    clutter: whether small shapes of no class lie behind and before the object.
+    radius: of the object, least and greatest, in percent of half the image.
+    turn: of the object, at most, in degrees.
+    room: how much of the free space its place is drawn from, in percent.
+    num_train: training images.
+    num_validation: validation images.
+  """
+
+  size: int
+  clutter: bool
+  radius: tuple[int, int]
+  turn: int
+  room: int
+  num_train: int
+  num_validation: int
+
+
+FULL = Style(
+  size=64, clutter=True, radius=(75, 105), turn=15, room=100,
+  num_train=10_000, num_validation=2_000,
+)  # fmt: skip
+SMALL = Style(
+  size=32, clutter=False, radius=(85, 105), turn=5, room=50,
+  num_train=5_000, num_validation=1_000,
+)  # fmt: skip
 
 
 def _half_planes(u, v, count, distance):
@@ -24,7 +56,7 @@ def _half_planes(u, v, count, distance):
   inside = np.zeros(u.shape, np.int64)
   for i in range(count):
     cos, sin = _cos_sin(i / count)
-    inside += (u * cos + v * sin) // _UNIT < distance
+    inside += u * cos + v * sin < distance * _UNIT
   return inside
 
 
@@ -118,76 +150,81 @@ CLASS_NAMES = tuple(
 )
 
 
-def draw(label: int, seed: tuple[int, ...]) -> np.ndarray:
+def draw(label: int, seed: tuple[int, ...], style: Style = FULL) -> np.ndarray:
   """Draws one image of class `label`.
 
   Args:
     label: index into CLASS_NAMES.
     seed: whole numbers; the same ones draw the same image.
+    style: of the image.
 
   Returns:
-    uint8 (64, 64, 3).
+    uint8 (S, S, 3), S as the style says.
   """
   rng = np.random.RandomState(list(seed))
   shape, texture = divmod(label, len(TEXTURES))
-  canvas = _background(rng)
-  for _ in range(rng.randint(0, 4)):
-    _paint_clutter(canvas, rng)
-  _paint_object(canvas, rng, shape, texture)
-  if rng.randint(0, 3) == 0:
+  canvas = _background(rng, style.size * _SUPERSAMPLING)
+  if style.clutter:
+    for _ in range(rng.randint(0, 4)):
+      _paint_clutter(canvas, rng)
+  _paint_object(canvas, rng, shape, texture, style)
+  if style.clutter and rng.randint(0, 3) == 0:
     _paint_clutter(canvas, rng)
   return _with_noise(_averaged(canvas), rng)
 
 
-def example(split: int, index: int) -> tuple[np.ndarray, int]:
-  """Returns the image, uint8 (64, 64, 3), and label of an example.
+def example(
+  split: int, index: int, style: Style = FULL
+) -> tuple[np.ndarray, int]:
+  """Returns the image, uint8 (S, S, 3), and label of an example.
 
   Args:
     split: 0 for training, 1 for validation.
     index: within it.
+    style: of the set.
   """
   label = index % len(CLASS_NAMES)
-  return draw(label, (_SEED, split, index)), label
+  return draw(label, (_SEED, split, index), style), label
 
 
-def _background(rng) -> np.ndarray:
+def _background(rng, side: int) -> np.ndarray:
   """A gradient between two colors, int64 (S, S, 3) on the subpixel grid."""
-  side = SIZE * _SUPERSAMPLING
   first, second = rng.randint(0, 256, (2, 3))
   y, x = np.mgrid[:side, :side]
   cos, sin = _cos_sin(rng.randint(0, 360) / 360)
   share = (x - side // 2) * cos + (y - side // 2) * sin
   share = (share * 128 // (side * _UNIT // 2) + 128).clip(0, 256)[..., None]
-  return first + (second - first) * share // 256
+  return first + ((second - first) * share >> 8)
 
 
-def _local_grid(center, radius, turn):
+def _local_grid(side, center, radius, turn):
   """Coordinates u, v of every subpixel in a rotated shape's own frame."""
-  side = SIZE * _SUPERSAMPLING
   y, x = np.mgrid[:side, :side]
   cos, sin = _cos_sin(turn)
   dx, dy = x - center[0], y - center[1]
   return (dx * cos + dy * sin) // radius, (dy * cos - dx * sin) // radius
 
 
-def _place(rng, low: int, high: int, turn: float):
-  """A random frame: radius from low to high percent of half the image."""
-  half = SIZE * _SUPERSAMPLING // 2
+def _place(canvas, rng, radius: tuple[int, int], turn: float, room=100):
+  """A random frame: its radius is in percent of half the image."""
+  low, high = radius
+  half = len(canvas) // 2
   radius = max(2, half * rng.randint(low, high + 1) // 100)
-  room = max(1, half - radius * 3 // 4)
+  room = max(1, (half - radius * 3 // 4) * room // 100)
   center = half + rng.randint(-room, room + 1, 2)
-  return _local_grid(center, radius, turn)
+  return _local_grid(len(canvas), center, radius, turn)
 
 
 def _paint_clutter(canvas, rng) -> None:
   """A small shape in one color, of no class's texture."""
-  u, v = _place(rng, 10, 22, rng.randint(0, 360) / 360)
+  u, v = _place(canvas, rng, (10, 22), rng.randint(0, 360) / 360)
   shape = list(SHAPES.values())[rng.randint(0, len(SHAPES))]
   canvas[shape(u, v)] = rng.randint(0, 256, 3)
 
 
-def _paint_object(canvas, rng, shape: int, texture: int) -> None:
-  u, v = _place(rng, 75, 105, rng.randint(-15, 16) / 360)
+def _paint_object(canvas, rng, shape: int, texture: int, style: Style) -> None:
+  turn = rng.randint(-style.turn, style.turn + 1) / 360
+  u, v = _place(canvas, rng, style.radius, turn, style.room)
   mask = list(SHAPES.values())[shape](u, v)
   first, second = _two_colors(rng)
   period = rng.randint(360, 440)
@@ -213,14 +250,15 @@ def _two_colors(rng) -> np.ndarray:
 
 def _averaged(canvas) -> np.ndarray:
   n = _SUPERSAMPLING
-  blocks = canvas.reshape(SIZE, n, SIZE, n, 3)
+  size = len(canvas) // n
+  blocks = canvas.reshape(size, n, size, n, 3)
   return blocks.sum(axis=(1, 3)) // (n * n)
 
 
 def _with_noise(image, rng) -> np.ndarray:
   """Adds noise of a random strength, the sum of two uniform numbers."""
   strength = rng.randint(2, 16)
-  noise = rng.randint(-strength, strength + 1, (2, SIZE, SIZE, 3)).sum(axis=0)
+  noise = rng.randint(-strength, strength + 1, (2, *image.shape)).sum(axis=0)
   return (image + noise).clip(0, 255).astype(np.uint8)
 
 
@@ -228,6 +266,7 @@ class Synthetic100(tfds.core.GeneratorBasedBuilder):
   """Ten shapes crossed with ten textures, drawn from a seed."""
 
   VERSION = tfds.core.Version('1.0.0')
+  STYLE = FULL
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -236,7 +275,8 @@ class Synthetic100(tfds.core.GeneratorBasedBuilder):
       features=tfds.features.FeaturesDict(
         {
           'image': tfds.features.Image(
-            shape=(SIZE, SIZE, 3), encoding_format='png'
+            shape=(self.STYLE.size, self.STYLE.size, 3),
+            encoding_format='png',
           ),
           'label': tfds.features.ClassLabel(names=list(CLASS_NAMES)),
         }
@@ -247,11 +287,17 @@ class Synthetic100(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager):
     del dl_manager  # Nothing is downloaded.
     return {
-      'train': self._generate_examples(0, NUM_TRAIN),
-      'validation': self._generate_examples(1, NUM_VALIDATION),
+      'train': self._generate_examples(0, self.STYLE.num_train),
+      'validation': self._generate_examples(1, self.STYLE.num_validation),
     }
 
   def _generate_examples(self, split: int, count: int):
     for index in range(count):
-      image, label = example(split, index)
+      image, label = example(split, index, self.STYLE)
       yield index, {'image': image, 'label': label}
+
+
+class Synthetic100Small(Synthetic100):
+  """The same classes in images that a CPU learns in minutes."""
+
+  STYLE = SMALL
