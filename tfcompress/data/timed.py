@@ -1,7 +1,8 @@
-"""A few real images to time a model on, without TensorFlow where it can be.
+"""A few real images to time a model on: those that evaluation shows."""
 
-They are what evaluation shows, but for the last digits of resizing.
-"""
+import importlib
+import os
+import threading
 
 import numpy as np
 
@@ -15,7 +16,7 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
   """Returns uint8 (count, size, size, 3) of a dataset's validation split.
 
   Args:
-    spec: which dataset.
+    spec: which dataset, and how its images are brought to size.
     size: height and width in pixels.
     count: how many, of different classes where there are as many.
 
@@ -26,7 +27,7 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
     from tfcompress.data import synthetic100
 
     drawn = [synthetic100.example(_VALIDATION, i)[0] for i in range(count)]
-    return np.stack([_resized(image, size) for image in drawn])
+    return np.stack([_brought_to(size, image, spec) for image in drawn])
   if folders.is_folder(spec):
     return _of_folder(spec, size, count)
   from tfcompress.data import pipelines, sources
@@ -42,39 +43,46 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
   return _filled(found, count)
 
 
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
-  from PIL import Image
+def begin_import() -> threading.Thread:
+  """Imports TensorFlow, which takes seconds, beside what goes on."""
+  load = lambda: importlib.import_module('tfcompress.data.transforms')
+  thread = threading.Thread(target=load)
+  thread.start()
+  return thread
 
-  bilinear = Image.Resampling.BILINEAR
-  return np.asarray(Image.fromarray(image).resize((size, size), bilinear))
+
+def _brought_to(
+  size: int, image: np.ndarray, spec: types.DataSpec
+) -> np.ndarray:
+  from tfcompress.data import transforms
+
+  return transforms.evaluation(image, size, spec.transform).numpy()
 
 
 def _of_folder(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
-  root = folders.root_of(spec)
-  paths, _ = folders.files(
-    root, types.Split.VALIDATION, folders.class_names(root, training=False)
-  )
+  """Some of a folder, with no look at the others."""
+  import tensorflow as tf
+
+  from tfcompress.data import sources, transforms
+
+  listed = folders.read(spec, training=False)
+  paths = listed.images[types.Split.VALIDATION].paths
   found = []
   for index in range(count):
     path = paths[index * len(paths) // count]
     try:
-      found.append(_resized(_decoded(path), size))
-    except OSError as error:
+      image = transforms.decode(tf.io.read_file(path))
+    except sources.UNREADABLE as error:
       if not spec.skip_corrupt_images:
-        raise ValueError(
-          f'{path}: the image cannot be read or decoded; remove it or pass '
-          '--skip_corrupt_images'
-        ) from error
+        name = sources.unreadable(os.fsdecode(path))
+        raise ValueError(name) from error
+      continue
+    found.append(_brought_to(size, image, spec))
   if not found:
-    raise ValueError(f'{root}: {count} images tried, of which none decodes')
+    raise ValueError(
+      f'{listed.root}: {count} images tried, of which none decodes'
+    )
   return _filled(np.stack(found), count)
-
-
-def _decoded(path: str) -> np.ndarray:
-  from PIL import Image
-
-  with Image.open(path) as image:
-    return np.asarray(image.convert('RGB'))
 
 
 def _filled(images: np.ndarray, count: int) -> np.ndarray:
