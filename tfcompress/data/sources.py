@@ -10,7 +10,7 @@ import os
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -88,11 +88,14 @@ def load(spec: types.DataSpec, training: bool = True) -> Source:
 
 def first_corrupt(source: Source, split: types.Split) -> str | None:
   """Names the first image of a split that does not decode, or None."""
-  good = _decodes(source.handles(split), source.read)
-  for index, ok in enumerate(good.as_numpy_iterator()):
-    if not ok:
-      return source.describe(split, index)
-  return None
+  expected = 0
+  for index in _decodes(source.handles(split), source.read):
+    if index != expected:
+      break
+    expected += 1
+  if expected == source.num_examples[split]:
+    return None
+  return source.describe(split, expected)
 
 
 def unreadable(name: str) -> str:
@@ -164,20 +167,22 @@ def _identity(paths: np.ndarray) -> str:
 def _good_files(paths: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Which files decode, as booleans in their order."""
   handles = tf.data.Dataset.from_tensor_slices((paths, labels))
-  return np.array(list(_decodes(handles, tf.io.read_file).as_numpy_iterator()))
+  good = np.zeros(len(paths), bool)
+  good[list(_decodes(handles, tf.io.read_file))] = True
+  return good
 
 
-def _decodes(handles: tf.data.Dataset, read) -> tf.data.Dataset:
-  """Whether each image decodes; decodes them in parallel, in order."""
+def _decodes(handles: tf.data.Dataset, read) -> Iterator[int]:
+  """The indices of images that decode, in order; decodes them in parallel."""
 
-  def one(handle, label):
-    del label
-    image = tf.data.Dataset.from_tensors(handle)
-    image = image.map(lambda h: transforms.decode(read(h))).ignore_errors()
-    return image.reduce(False, lambda found, image: True)
+  def one(index, example):
+    # With a shape, or the image would not be decoded.
+    return index, tf.shape(transforms.decode(read(example[0])))
 
   cores = len(os.sched_getaffinity(0))
-  return handles.map(one, num_parallel_calls=cores)
+  found = handles.enumerate().map(one, num_parallel_calls=cores)
+  found = found.ignore_errors().as_numpy_iterator()
+  return (int(index) for index, _ in found)
 
 
 def _load_tfds(spec: types.DataSpec) -> Source:
