@@ -23,24 +23,31 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
   Raises:
     ValueError: no such dataset, or no image that can be read.
   """
+  import tensorflow as tf
+
+  with tf.device('/CPU:0'):  # As pipelines do: a GPU rounds otherwise.
+    return _filled(_found(spec, size, count), count)
+
+
+def _found(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
+  """Up to `count` images."""
+  if folders.is_folder(spec):
+    return _of_folder(spec, size, count)
   if spec.dataset == 'synthetic100':
     from tfcompress.data import synthetic100
 
     drawn = [synthetic100.example(_VALIDATION, i)[0] for i in range(count)]
     return np.stack([_brought_to(size, image, spec) for image in drawn])
-  if folders.is_folder(spec):
-    return _of_folder(spec, size, count)
   from tfcompress.data import pipelines, sources
 
-  source = sources.load(spec, training=False)
   found, _ = pipelines.evenly_drawn(
-    source,
+    sources.load(spec, training=False),
     types.Split.VALIDATION,
     spec.transform,
     count=count,
     input_size=size,
   )
-  return _filled(found, count)
+  return found
 
 
 def begin_import() -> threading.Thread:
@@ -82,7 +89,7 @@ def _of_folder(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
     raise ValueError(
       f'{listed.root}: {count} images tried, of which none decodes'
     )
-  return _filled(np.stack(found), count)
+  return np.stack(found)
 
 
 def _filled(images: np.ndarray, count: int) -> np.ndarray:
