@@ -18,6 +18,11 @@ _PACKAGES = (
   'numpy',
 )
 _BFLOAT16_FLAGS = {'avx512_bf16', 'amx_bf16'}
+ONEDNN_LIMIT = 'ONEDNN_MAX_CPU_ISA'  # oneDNN uses no newer instructions.
+# Limits that leave no bfloat16.
+_WITHOUT_BFLOAT16 = (
+  'SSE41', 'AVX', 'AVX2', 'AVX2_VNNI', 'AVX512_CORE', 'AVX512_CORE_VNNI',
+)  # fmt: skip
 _REPORTED_FLAGS = ('avx2', 'avx512f', 'avx512_vnni', *sorted(_BFLOAT16_FLAGS))
 
 
@@ -37,12 +42,18 @@ def describe(device: str = 'cpu') -> dict[str, object]:
 
 
 def cpu_has_bfloat16() -> bool:
-  """Whether the CPU multiplies matrices in bfloat16."""
-  return bool(_BFLOAT16_FLAGS & _cpu()[1])
+  """Whether the CPU multiplies matrices in bfloat16, and oneDNN may use it."""
+  limit = os.environ.get(ONEDNN_LIMIT, '').upper()
+  return bool(_BFLOAT16_FLAGS & cpu_flags()) and limit not in _WITHOUT_BFLOAT16
 
 
 def cpu_name() -> str:
   return _cpu()[0]
+
+
+def cpu_flags() -> frozenset[str]:
+  """What the CPU can do, as Linux names it; nothing where it does not tell."""
+  return _cpu()[1]
 
 
 @functools.cache

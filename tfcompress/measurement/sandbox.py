@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import tfcompress
-from tfcompress.core import errors, gpus, measurements
+from tfcompress.core import environment as machine
+from tfcompress.core import errors, gpus, measurements, onednn
 
 Isolation = measurements.Isolation
 
@@ -26,7 +27,10 @@ _UNSHARED = (
   '--new-session', '--cap-drop', 'ALL',
 )  # fmt: skip
 _MOUNTED = ('--proc', '/proc', '--dev', '/dev')
-_PASSED_ON = ('PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS')
+_PASSED_ON = (
+  'PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS', onednn.SWITCH,
+  machine.ONEDNN_LIMIT,
+)  # fmt: skip
 _CONTAINED = {
   Isolation.BUBBLEWRAP: (
     'network', 'files of others', 'labels', 'environment variables', 'memory',
