@@ -1,6 +1,8 @@
 import dataclasses
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -57,12 +59,29 @@ def test_few_images_are_taken_again(data):
   assert len({image.tobytes() for image in images}) == 12
 
 
-def test_generated_images_go_through_the_transform():
-  image, _ = synthetic100.example(1, 3)
-  transform = types.EvaluationTransform.IMAGENET
+@pytest.mark.parametrize('transform', types.EvaluationTransform)
+def test_generated_images_go_through_the_same_transform(transform):
+  """By TensorFlow's numbers in NumPy; 21 and 56 have sums that end on a tie."""
   data = types.DataSpec(transform=transform)
-  expected = transforms.evaluation(image, 96, transform)
-  np.testing.assert_array_equal(timed.images(data, 96, 4)[3], expected)
+  for size in (8, 18, 21, 32, 49, 56, 63, 64, 65, 96, 128, 192, 224, 299):
+    for index, image in enumerate(timed.images(data, size, 3)):
+      original, _ = synthetic100.example(1, index)
+      expected = transforms.evaluation(original, size, transform)
+      np.testing.assert_array_equal(image, expected)
+
+
+def test_generated_images_need_no_tensorflow():
+  code = (
+    'import sys\n'
+    'from tfcompress.core import types\n'
+    'from tfcompress.data import timed\n'
+    'images = timed.images(types.DataSpec(), 224, 8)\n'
+    'print(images.shape, images.std() > 10, "tensorflow" in sys.modules)\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout == '(8, 224, 224, 3) True False\n'
 
 
 def test_images_that_do_not_decode(folder, tmp_path):

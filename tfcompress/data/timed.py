@@ -1,4 +1,7 @@
-"""A few real images to time a model on: those that evaluation shows."""
+"""A few real images to time a model on: those that evaluation shows.
+
+Generated ones need no TensorFlow, which takes seconds to import.
+"""
 
 import importlib
 import os
@@ -7,8 +10,9 @@ import threading
 import numpy as np
 
 from tfcompress.core import types
-from tfcompress.data import folders
+from tfcompress.data import folders, resizing
 
+_GENERATED = 'synthetic100'
 _VALIDATION = 1  # of synthetic100
 
 
@@ -23,31 +27,19 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
   Raises:
     ValueError: no such dataset, or no image that can be read.
   """
+  if not needs_tensorflow(spec):
+    return _generated(spec, size, count)
   import tensorflow as tf
 
+  draw = _of_folder if folders.is_folder(spec) else _of_tfds
   with tf.device('/CPU:0'):  # As pipelines do: a GPU rounds otherwise.
-    return _filled(_found(spec, size, count), count)
+    found = draw(spec, size, count)
+  return np.resize(found, (count, *found.shape[1:]))  # from the first again
 
 
-def _found(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
-  """Up to `count` images."""
-  if folders.is_folder(spec):
-    return _of_folder(spec, size, count)
-  if spec.dataset == 'synthetic100':
-    from tfcompress.data import synthetic100
-
-    drawn = [synthetic100.example(_VALIDATION, i)[0] for i in range(count)]
-    return np.stack([_brought_to(size, image, spec) for image in drawn])
-  from tfcompress.data import pipelines, sources
-
-  found, _ = pipelines.evenly_drawn(
-    sources.load(spec, training=False),
-    types.Split.VALIDATION,
-    spec.transform,
-    count=count,
-    input_size=size,
-  )
-  return found
+def needs_tensorflow(spec: types.DataSpec) -> bool:
+  """Whether `images` takes it."""
+  return spec.dataset != _GENERATED
 
 
 def begin_import() -> threading.Thread:
@@ -58,12 +50,24 @@ def begin_import() -> threading.Thread:
   return thread
 
 
-def _brought_to(
-  size: int, image: np.ndarray, spec: types.DataSpec
-) -> np.ndarray:
-  from tfcompress.data import transforms
+def _generated(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
+  from tfcompress.data import synthetic100
 
-  return transforms.evaluation(image, size, spec.transform).numpy()
+  drawn = [synthetic100.example(_VALIDATION, i)[0] for i in range(count)]
+  return np.stack([resizing.evaluation(i, size, spec.transform) for i in drawn])
+
+
+def _of_tfds(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
+  from tfcompress.data import pipelines, sources
+
+  found, _ = pipelines.evenly_drawn(
+    sources.load(spec, training=False),
+    types.Split.VALIDATION,
+    spec.transform,
+    count=count,
+    input_size=size,
+  )
+  return found
 
 
 def _of_folder(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
@@ -84,14 +88,9 @@ def _of_folder(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
         name = sources.unreadable(os.fsdecode(path))
         raise ValueError(name) from error
       continue
-    found.append(_brought_to(size, image, spec))
+    found.append(transforms.evaluation(image, size, spec.transform).numpy())
   if not found:
     raise ValueError(
       f'{listed.root}: {count} images tried, of which none decodes'
     )
   return np.stack(found)
-
-
-def _filled(images: np.ndarray, count: int) -> np.ndarray:
-  """As many images, again from the first where there are fewer."""
-  return np.resize(images, (count, *images.shape[1:]))

@@ -40,7 +40,7 @@ def measure(
     ValueError: no model there, data that cannot be read or that has other
       classes than a model, or a baseline that fails.
   """
-  loading = timed.begin_import() if _any_timed(configs) else None
+  loading = timed.begin_import() if _takes_tensorflow(configs) else None
   found = [_Found(config) for config in configs]
   for one in found:
     one.attempt(one.describe)
@@ -60,8 +60,12 @@ def measure(
   return [one.record for one in found]
 
 
-def _any_timed(configs: Sequence[measurements.MeasureConfig]) -> bool:
-  return any(Part.LATENCY in config.parts for config in configs)
+def _takes_tensorflow(configs: Sequence[measurements.MeasureConfig]) -> bool:
+  """Whether what is going to be timed does."""
+  return any(
+    Part.LATENCY in config.parts and timed.needs_tensorflow(config.data)
+    for config in configs
+  )
 
 
 class _Found:
