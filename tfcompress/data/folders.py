@@ -271,6 +271,6 @@ def _no_image(folder: pathlib.Path, others: list[bytes]) -> str:
     return message
   name = os.fsdecode(os.path.relpath(others[0], os.fsencode(folder)))
   return (
-    f'{message} right in it, got {len(others)} others, such as '
-    f'{errors.printable(name)}'
+    f'{message} right in it, got {errors.printable(name)}'
+    f'{", ..." if others[1:] else ""}'
   )

@@ -48,8 +48,9 @@ def _left_out(
   if misplaced:
     kinds.append(f'not right in a class folder: {_some(found, misplaced)}')
   count = len(unknown) + len(misplaced)
+  files = f'{count:,} file{"s are" if count > 1 else " is"}'
   return (
-    f'{found.root}: {count:,} files are left out ({"; ".join(kinds)}); expected '
+    f'{found.root}: {files} left out ({"; ".join(kinds)}); expected '
     f'{folders.EXPECTED}'
   )
 
