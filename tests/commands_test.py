@@ -240,6 +240,30 @@ def test_a_wrong_dataset_is_one_line_and_leaves_nothing_behind(tmp_path):
   assert not target.exists()
 
 
+def test_odd_images_are_said_and_unreadable_ones_end_it(folder, tmp_path):
+  shutil.copytree(folder, tmp_path / 'images')
+  split = (tmp_path / 'images' / 'validation').rename(tmp_path / 'images/test')
+  shutil.copytree(split / 'blue', split / 'violet')
+  (split / 'blue' / 'notes.txt').touch()
+  (split / 'blue' / '0.JPEG').write_bytes(b'')
+  shutil.rmtree(tmp_path / 'images' / 'train')
+  result = run(
+    'evaluate',
+    f'--model={ROOT}/tests/cases/f32.tflite',
+    f'--dataset=folder:{tmp_path}/images',
+    '--parts=latency',
+  )
+  lines = [line for line in result.stderr.splitlines() if line.strip()]
+  assert result.returncode == 1 and not result.stdout
+  assert [line.partition(':')[0] for line in lines] == [
+    'warning',
+    'warning',
+    'error',
+  ]
+  assert 'test/ is used' in lines[0] and 'test/blue/notes.txt' in lines[1]
+  assert '/test/blue/0.JPEG: the image cannot be read' in lines[2]
+
+
 def test_a_text_file_named_tflite_is_one_line(tmp_path):
   (tmp_path / 'model.tflite').write_text('no model, but some text')
   result = run('evaluate', f'--model={tmp_path}/model.tflite')

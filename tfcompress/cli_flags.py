@@ -237,7 +237,8 @@ def define_data_flags() -> None:
     types.DataSpec,
     dataset=(
       'synthetic100 (generated), a TFDS name such as cifar100, or folder:DIR '
-      'with DIR/{train,validation}/CLASS/*.{jpg,jpeg,png}'
+      'with DIR/{train,validation}/CLASS/*.{jpg,jpeg,png,bmp,gif,webp}; to '
+      'evaluate, DIR/CLASS/* does, too'
     ),
     data_dir="where TFDS keeps prepared datasets; empty is TFDS's own default",
     transform=(

@@ -362,6 +362,7 @@ def _evaluate() -> None:
     files.check(path)
   configs = _configs()
   _require_heeded(configs)
+  _warn_of_images(configs[0])
   found = _measured(configs)
   print(_shown(configs, found))
   for path in FLAGS.output_file:
@@ -371,6 +372,15 @@ def _evaluate() -> None:
   if failures and (FLAGS.runtime != _ALL or len(failures) == len(found)):
     more = f' (and {len(failures) - 1} more fail)' if failures[1:] else ''
     raise ValueError(f'{failures[0]}{more}')
+
+
+def _warn_of_images(config: measurements.MeasureConfig) -> None:
+  """Prints what is odd about a folder of images that is going to be used."""
+  from tfcompress.data import folders, remarks
+
+  uses_images = {measurements.Part.ACCURACY, measurements.Part.LATENCY}
+  if folders.is_folder(config.data) and uses_images & set(config.parts):
+    remarks.show(remarks.of(folders.read(config.data, training=False)))
 
 
 def _measured(

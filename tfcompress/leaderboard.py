@@ -82,7 +82,7 @@ def _define_init_flags() -> None:
     'dataset',
     data.dataset,
     'init: what submissions are measured on: a TFDS name, or folder:DIR with '
-    'DIR/validation/CLASS/*.jpg, relative to the repository',
+    'DIR/validation/CLASS/*.jpg (or .png, ...), relative to the repository',
   )
   flags.DEFINE_string(
     'public', data.public, 'init: likewise, what participants may check with'

@@ -1,3 +1,4 @@
+import os
 import pathlib
 import shutil
 import socket
@@ -62,6 +63,13 @@ def test_training_images_are_for_who_trains(copy):
   assert sources.first_corrupt(source, types.Split.VALIDATION)
 
 
+def test_what_is_odd_goes_with_the_source(copy):
+  (copy / 'train' / 'red' / 'notes.txt').touch()
+  assert 'train/red/notes.txt' in load(copy).remarks[0]
+  spec = types.DataSpec(dataset=f'folder:{copy}')
+  assert sources.load(spec, training=False).remarks == ()
+
+
 def test_a_misspelt_class_folder(copy):
   (copy / 'validation' / 'red').rename(copy / 'validation' / 'rad')
   with pytest.raises(
@@ -73,17 +81,39 @@ def test_a_misspelt_class_folder(copy):
 def test_an_empty_class_folder(copy):
   for image in (copy / 'train' / 'red').iterdir():
     image.unlink()
-  with pytest.raises(ValueError, match=r'train/red: no \.jpg'):
+  with pytest.raises(ValueError, match='train/red: no image in it'):
     load(copy)
 
 
-def test_a_corrupt_image_is_named(copy):
-  bad = copy / 'validation' / 'green' / '1.png'
-  bad.write_bytes(b'no image')
+def spoil(path: pathlib.Path, how: str) -> None:
+  """Makes something of an image that cannot be read or decoded."""
+  content = path.read_bytes()
+  path.unlink()
+  if how == 'a folder':
+    path.mkdir()
+  elif how == 'a link to nothing':
+    path.symlink_to('nowhere.png')
+  elif how == 'forbidden':
+    path.touch(mode=0)
+  elif how == 'cut':
+    path.write_bytes(content[: len(content) // 2])
+  else:
+    path.write_text(how)
+
+
+@pytest.mark.parametrize('name', ['1.png', '0.JPEG'])
+@pytest.mark.parametrize(
+  'how',
+  ['no image', '', 'cut', 'a folder', 'a link to nothing', 'forbidden'],
+)
+def test_an_image_that_cannot_be_read_is_named(how, name, copy):
+  if how == 'forbidden' and not os.getuid():
+    pytest.skip('root may read every file')
+  spoil(copy / 'validation' / 'green' / name, how)
   source = load(copy)
   with (
     pytest.raises(
-      ValueError, match=r'validation/green/1\.png: the image cannot'
+      ValueError, match=f'validation/green/{name}: the image cannot .*PNG'
     ),
     pipelines.naming_corrupt_images(source),
   ):
@@ -95,6 +125,19 @@ def test_a_corrupt_image_is_named(copy):
       input_size=32,
     )
     list(batches)
+
+
+def test_names_that_are_not_utf_8(copy):
+  path = os.fsencode(copy / 'validation' / 'green' / '1.png')
+  odd = path.replace(b'1.png', b'caf\xe9.png')
+  os.rename(path, odd)
+  source = load(copy)
+  assert source.num_examples[types.Split.VALIDATION] == 12
+  with open(odd, 'w') as file:
+    file.write('no image')
+  name = sources.first_corrupt(source, types.Split.VALIDATION)
+  assert os.fsencode(name) == odd
+  assert source.identity()
 
 
 def test_corrupt_images_are_skipped_and_counted(copy):

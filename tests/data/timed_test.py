@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 import shutil
 import subprocess
@@ -6,14 +7,21 @@ import sys
 import numpy as np
 import pytest
 
+from tests.data import image_files
 from tfcompress.core import types
-from tfcompress.data import pipelines, sources, timed
+from tfcompress.data import (
+  pipelines,
+  sources,
+  synthetic100,
+  timed,
+  transforms,
+)
 
 
 def evaluated(data: types.DataSpec, size: int) -> np.ndarray:
   """All validation images as evaluation shows them."""
   batches = pipelines.evaluation(
-    sources.load(data),
+    sources.load(data, training=False),
     types.Split.VALIDATION,
     data.transform,
     batch_size=12,
@@ -22,12 +30,27 @@ def evaluated(data: types.DataSpec, size: int) -> np.ndarray:
   return np.concatenate([images for images, _ in batches.as_numpy_iterator()])
 
 
-def test_images_are_those_that_evaluation_shows(data):
-  images = timed.images(data, 32, 12)
-  assert (images.shape, images.dtype) == ((12, 32, 32, 3), np.uint8)
-  expected = evaluated(data, 32)
-  # Smaller, Pillow averages where TensorFlow picks; colors stay.
-  np.testing.assert_allclose(images.mean((1, 2)), expected.mean((1, 2)), atol=2)
+@pytest.mark.parametrize('size', [32, 64])
+@pytest.mark.parametrize('transform', types.EvaluationTransform)
+def test_images_are_those_that_evaluation_shows(transform, size, data):
+  data = dataclasses.replace(data, transform=transform)
+  images = timed.images(data, size, 12)
+  np.testing.assert_array_equal(images, evaluated(data, size))
+
+
+def test_unusual_files_are_timed_as_they_are_evaluated(tmp_path):
+  files = {'deep.PNG': image_files.gray16()[0]}
+  files['text.png'] = image_files.with_long_text()
+  files |= {
+    f'{name}.jpg': content for name, content in image_files.everything().items()
+  }
+  for place, (name, content) in enumerate(files.items()):
+    path = tmp_path / 'val' / 'ab'[place % 2] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+  data = types.DataSpec(f'folder:{tmp_path}')
+  images = timed.images(data, 20, len(files))
+  np.testing.assert_array_equal(images, evaluated(data, 20))
 
 
 def test_few_images_are_taken_again(data):
@@ -36,7 +59,18 @@ def test_few_images_are_taken_again(data):
   assert len({image.tobytes() for image in images}) == 12
 
 
-def test_synthetic_images_need_no_tensorflow():
+@pytest.mark.parametrize('transform', types.EvaluationTransform)
+def test_generated_images_go_through_the_same_transform(transform):
+  """By TensorFlow's numbers in NumPy; 21 and 56 have sums that end on a tie."""
+  data = types.DataSpec(transform=transform)
+  for size in (8, 18, 21, 32, 49, 56, 63, 64, 65, 96, 128, 192, 224, 299):
+    for index, image in enumerate(timed.images(data, size, 3)):
+      original, _ = synthetic100.example(1, index)
+      expected = transforms.evaluation(original, size, transform)
+      np.testing.assert_array_equal(image, expected)
+
+
+def test_generated_images_need_no_tensorflow():
   code = (
     'import sys\n'
     'from tfcompress.core import types\n'

@@ -1,15 +1,98 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from tests.data import image_files
 from tfcompress.core import configs, types
 from tfcompress.data import transforms
+
+CASES = pathlib.Path(__file__).parents[1] / 'cases'
 
 RAMP = np.arange(4, dtype=np.uint8)[None, :, None] * 40 + np.zeros(
   (4, 1, 3), np.uint8
 )
 CHALLENGE = types.EvaluationTransform.CHALLENGE
 IMAGENET = types.EvaluationTransform.IMAGENET
+
+
+FILES = image_files.everything()
+
+
+def decoded(content: bytes) -> np.ndarray:
+  """As in a pipeline, which must be what it is outside of one."""
+  dataset = tf.data.Dataset.from_tensors(content).map(transforms.decode)
+  (streamed,) = dataset.as_numpy_iterator()
+  eager = transforms.decode(tf.constant(content))
+  np.testing.assert_array_equal(eager, streamed)
+  return streamed
+
+
+@pytest.mark.parametrize('name', ['jpeg_a', 'jpeg_b'])
+def test_a_jpeg_is_decoded_as_libjpeg_does(name):
+  content = (CASES / f'{name}.jpg').read_bytes()
+  expected = np.load(CASES / f'{name}.npy')
+  np.testing.assert_array_equal(decoded(content), expected)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_kind_of_file_is_decoded_as_pillow_does(name):
+  expected = image_files.pixels(FILES[name])
+  np.testing.assert_array_equal(decoded(FILES[name]), expected)
+
+
+def test_of_16_bits_the_upper_ones_count():
+  content, expected = image_files.gray16()
+  np.testing.assert_array_equal(decoded(content), expected)
+  levels = np.random.RandomState(1).randint(0, 2**16, (9, 7, 3), np.uint16)
+  content = tf.io.encode_png(levels).numpy()
+  np.testing.assert_array_equal(decoded(content), levels >> 8)
+
+
+def test_an_interlaced_png():
+  content, expected = image_files.interlaced()
+  np.testing.assert_array_equal(image_files.pixels(content), expected)
+  np.testing.assert_array_equal(decoded(content), expected)
+
+
+def test_a_png_with_much_text():
+  content = image_files.with_long_text()
+  expected = np.asarray(image_files.picture())
+  np.testing.assert_array_equal(decoded(content), expected)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'BMP'])
+def test_no_image_is_too_large(kind, monkeypatch, recwarn):
+  """As one of 189 megapixels, beyond the limits of both libraries."""
+  content = image_files.encoded(image_files.picture(), kind)
+  expected = image_files.pixels(content)
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+  monkeypatch.setattr(transforms, '_MOST_JPEG_BYTES', 300)
+  with pytest.raises(Image.DecompressionBombError):
+    image_files.pixels(content)
+  np.testing.assert_array_equal(decoded(content), expected)
+  assert not recwarn.list
+
+
+DAMAGED = {
+  'nothing': b'',
+  'a byte': b'a',
+  'a text': b'no image at all',
+  'JPEG': b'\xff\xd8\xff',
+  'PNG': b'\x89PNG\r\n\x1a\n',
+  'BMP': b'BM' + bytes(60),
+  'GIF': b'GIF89a',
+  'WebP': b'RIFF\x24\0\0\0WEBPVP8 ' + bytes(20),
+  'TIFF': image_files.encoded(image_files.picture(), 'TIFF'),
+} | {f'{name} cut': file[: len(file) * 2 // 5] for name, file in FILES.items()}
+
+
+@pytest.mark.parametrize('name', DAMAGED)
+def test_what_is_no_whole_image_is_refused(name):
+  with pytest.raises(tf.errors.InvalidArgumentError):
+    decoded(DAMAGED[name])
 
 
 def bilinear_row(row, size):

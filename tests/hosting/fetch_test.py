@@ -266,7 +266,7 @@ def test_an_archive_of_something_else(tmp_path):
   content = zipped({'a/x': b'', 'b/x': b''})
   with web.serve(content) as server:
     sentence = refusal(challenge(server.url, content), tmp_path)
-  assert 'holds a, b, expected validation/CLASS/*.{jpg,jpeg,png}' in sentence
+  assert 'holds a, b, expected validation/CLASS/*.{jpg,' in sentence
 
 
 def test_two_at_once(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests import conftest
+from tests.data import image_files
 from tests.measurement import programs
 from tfcompress.core import measurements, records, types
 from tfcompress.measurement import accuracy
@@ -104,6 +105,42 @@ def test_images_of_several_chunks_stay_in_order(exported, data, monkeypatch):
       found.probabilities[index], expected[0], atol=1e-5
     )
     assert found.labels[index] == label
+
+
+@pytest.mark.parametrize('variant', [types.Variant.INT8, types.Variant.FLOAT32])
+def test_every_image_as_with_pillow_and_a_bare_interpreter(
+  variant, exported, tmp_path, monkeypatch
+):
+  from ai_edge_litert import interpreter as litert
+
+  monkeypatch.setattr(accuracy, '_ORDER', None)  # as the files lie
+  options = [{'quality': 30}, {'subsampling': 0}, {'progressive': True}]
+  modes = ('RGB', 'RGB', 'RGB', 'L', 'CMYK')
+  files = []
+  for index in range(30):
+    image = image_files.picture((48, 48), index).convert(modes[index % 5])
+    files.append(image_files.encoded(image, 'JPEG', **options[index % 3]))
+    name = f'val/{conftest.CLASSES[index // 10]}/{index}.JPG'
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(files[-1])
+  data = types.DataSpec(f'folder:{tmp_path}')
+  found, _ = accuracy.measure(config(exported[variant], data))
+
+  interpreter = litert.Interpreter(f'{exported[variant]}/model.tflite')
+  interpreter.allocate_tensors()
+  [inputs], [outputs] = (
+    interpreter.get_input_details(),
+    interpreter.get_output_details(),
+  )
+  scale, zero = outputs['quantization']
+  for file, probabilities in zip(files, found.probabilities, strict=True):
+    image = image_files.pixels(file)[None].astype(inputs['dtype'])
+    interpreter.set_tensor(inputs['index'], image)
+    interpreter.invoke()
+    expected = interpreter.get_tensor(outputs['index'])[0].astype(np.float64)
+    if scale:
+      expected = scale * (expected - zero)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 def test_the_scaling_is_found(data, tmp_path):

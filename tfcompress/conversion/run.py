@@ -20,7 +20,7 @@ from tfcompress.conversion import (
   variants,
 )
 from tfcompress.core import custom, records, types
-from tfcompress.data import pipelines, sources
+from tfcompress.data import pipelines, remarks, sources
 from tfcompress.models import graph, io, rewrites
 from tfcompress.runtimes import tflite_file
 
@@ -56,6 +56,7 @@ def run(
   records.require_writable(config.output_dir)
   data = config.data or manifest.data
   source = sources.load(data)
+  remarks.show(source.remarks)
   sources.require_classes(source, manifest.class_names)
   custom.register(config.custom_objects)
   model, _ = io.load(config.artifact)

@@ -195,21 +195,14 @@ def naming_corrupt_images(source: sources.Source) -> Iterator[None]:
   """Turns an image's error inside into a ValueError that names the image."""
   try:
     yield
-  except (
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.PermissionDeniedError,
-  ) as error:
+  except sources.UNREADABLE as error:
     names = (
       sources.first_corrupt(source, split) for split in source.num_examples
     )
     name = next(filter(None, names), None)
     if name is None:
       raise
-    raise ValueError(
-      f'{name}: the image cannot be read or decoded; remove it or pass '
-      '--skip_corrupt_images'
-    ) from error
+    raise ValueError(sources.unreadable(name)) from error
 
 
 def _evenly(labels: np.ndarray, count: int, rng) -> np.ndarray:

@@ -10,15 +10,24 @@ import os
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from tfcompress.core import errors, types
-from tfcompress.data import folders, transforms
+from tfcompress.data import folders, pillow, remarks, transforms
 
 _SHUFFLED_IMAGES = 10_000
+# What images are known by changes with the pixels that are decoded from them.
+_DECODER = 'accurate DCT'
+# What TensorFlow raises for an image that is none, not there, or not for us.
+UNREADABLE = (
+  tf.errors.InvalidArgumentError,
+  tf.errors.NotFoundError,
+  tf.errors.PermissionDeniedError,
+  tf.errors.FailedPreconditionError,  # a folder
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Source:
     describe: names an example of a split for an error message, by its index.
     identity: makes a text that changes when the training images do.
     skipped_examples: by split, those left out since they did not decode.
+    remarks: lines for a user, on what is odd about the images.
   """
 
   name: str
@@ -51,6 +61,7 @@ class Source:
   skipped_examples: Mapping[types.Split, int] = dataclasses.field(
     default_factory=lambda: dict.fromkeys(types.Split, 0)
   )
+  remarks: tuple[str, ...] = ()
 
 
 def load(spec: types.DataSpec, training: bool = True) -> Source:
@@ -58,8 +69,8 @@ def load(spec: types.DataSpec, training: bool = True) -> Source:
 
   Args:
     spec: which.
-    training: whether its training images are needed; a folder may be without
-      them else, and its source then has that split in no attribute.
+    training: whether its training images are needed; else the source of a
+      folder has that split in no attribute.
 
   Raises:
     ValueError: no such dataset or folder, classes that differ between splits,
@@ -77,11 +88,22 @@ def load(spec: types.DataSpec, training: bool = True) -> Source:
 
 def first_corrupt(source: Source, split: types.Split) -> str | None:
   """Names the first image of a split that does not decode, or None."""
-  good = _decodes(source.handles(split), source.read)
-  for index, ok in enumerate(good.as_numpy_iterator()):
-    if not ok:
-      return source.describe(split, index)
-  return None
+  expected = 0
+  for index in _decodes(source.handles(split), source.read):
+    if index != expected:
+      break
+    expected += 1
+  if expected == source.num_examples[split]:
+    return None
+  return source.describe(split, expected)
+
+
+def unreadable(name: str) -> str:
+  """Returns the sentence on an image that does not decode."""
+  return (
+    f'{name}: the image cannot be read or decoded, expected {pillow.FORMATS}; '
+    'remove it or pass --skip_corrupt_images'
+  )
 
 
 def require_classes(source: Source, class_names: tuple[str, ...]) -> None:
@@ -102,11 +124,10 @@ def require_classes(source: Source, class_names: tuple[str, ...]) -> None:
 
 
 def _load_folder(spec: types.DataSpec, training: bool) -> Source:
-  root = folders.root_of(spec)
-  class_names = folders.class_names(root, training)
+  found = folders.read(spec, training)
   files = {
-    split: folders.files(root, split, class_names)
-    for split in folders.splits(root, training)
+    split: (images.paths, images.labels)
+    for split, images in found.images.items()
   }
   skipped = dict.fromkeys(types.Split, 0)
   if spec.skip_corrupt_images:
@@ -114,49 +135,54 @@ def _load_folder(spec: types.DataSpec, training: bool) -> Source:
       good = _good_files(paths, labels)
       if not good.any():
         raise ValueError(
-          f'{root}: none of the {len(good)} images in {split.value}/ decodes'
+          f'{found.images[split].folder}: none of the {len(good)} images in it '
+          'decodes'
         )
       files[split] = (paths[good], labels[good])
       skipped[split] = int((~good).sum())
   return Source(
     name=spec.dataset,
-    class_names=class_names,
+    class_names=found.class_names,
     num_examples={split: len(paths) for split, (paths, _) in files.items()},
     handles=lambda split: tf.data.Dataset.from_tensor_slices(files[split]),
     shuffle_buffer=max(len(paths) for paths, _ in files.values()),
     read=tf.io.read_file,
-    describe=lambda split, index: str(files[split][0][index]),
+    describe=lambda split, index: os.fsdecode(files[split][0][index]),
     identity=lambda: _identity(files[types.Split.TRAIN][0]),
     skipped_examples=skipped,
+    remarks=remarks.of(found),
   )
 
 
 def _identity(paths: np.ndarray) -> str:
   """Names, sizes and times of files, which change when a file does."""
-  lines = []
+  lines = [_DECODER]
   for path in paths:
     status = os.stat(path)
-    lines.append(f'{path}\0{status.st_size}\0{status.st_mtime_ns}')
+    name = os.fsdecode(path)
+    lines.append(f'{name}\0{status.st_size}\0{status.st_mtime_ns}')
   return '\n'.join(lines)
 
 
 def _good_files(paths: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Which files decode, as booleans in their order."""
   handles = tf.data.Dataset.from_tensor_slices((paths, labels))
-  return np.array(list(_decodes(handles, tf.io.read_file).as_numpy_iterator()))
+  good = np.zeros(len(paths), bool)
+  good[list(_decodes(handles, tf.io.read_file))] = True
+  return good
 
 
-def _decodes(handles: tf.data.Dataset, read) -> tf.data.Dataset:
-  """Whether each image decodes; decodes them in parallel, in order."""
+def _decodes(handles: tf.data.Dataset, read) -> Iterator[int]:
+  """The indices of images that decode, in order; decodes them in parallel."""
 
-  def one(handle, label):
-    del label
-    image = tf.data.Dataset.from_tensors(handle)
-    image = image.map(lambda h: transforms.decode(read(h))).ignore_errors()
-    return image.reduce(False, lambda found, image: True)
+  def one(index, example):
+    # With a shape, or the image would not be decoded.
+    return index, tf.shape(transforms.decode(read(example[0])))
 
   cores = len(os.sched_getaffinity(0))
-  return handles.map(one, num_parallel_calls=cores)
+  found = handles.enumerate().map(one, num_parallel_calls=cores)
+  found = found.ignore_errors().as_numpy_iterator()
+  return (int(index) for index, _ in found)
 
 
 def _load_tfds(spec: types.DataSpec) -> Source:
@@ -200,7 +226,10 @@ def _load_tfds(spec: types.DataSpec) -> Source:
 def _tfds_identity(builder, split: str) -> str:
   """A prepared split: where it lies, and how much of it in each file."""
   info = builder.info.splits[split]
-  return f'{builder.data_path} {split} {info.num_bytes} {info.shard_lengths}'
+  return (
+    f'{_DECODER} {builder.data_path} {split} {info.num_bytes} '
+    f'{info.shard_lengths}'
+  )
 
 
 def _builder(spec: types.DataSpec):

@@ -7,15 +7,30 @@ pixels that every model file gets; training transforms return float32 0..255.
 import tensorflow as tf
 
 from tfcompress.core import configs, types
+from tfcompress.data import pillow
+
+_PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
+_MOST_JPEG_BYTES = 2**29  # TensorFlow refuses more.
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-  """Decodes a JPEG or PNG to uint8 RGB (H, W, 3).
+  """Decodes a JPEG, PNG, BMP, GIF or WebP to uint8 RGB (H, W, 3).
+
+  Its first bytes say which it is. The pixels are those of libjpeg and Pillow, bit
+  for bit; of 16 bits the upper 8 count, of several frames the first.
 
   Raises:
     tf.errors.InvalidArgumentError: the bytes are no image.
   """
-  image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+  image = tf.cond(
+    _starts(encoded, _PNG),
+    lambda: tf.io.decode_png(encoded, channels=3),
+    lambda: tf.cond(
+      _starts(encoded, _JPEG),
+      lambda: _decode_jpeg(encoded),
+      lambda: _decode_with_pillow(encoded),
+    ),
+  )
   return tf.ensure_shape(image, [None, None, 3])
 
 
@@ -98,6 +113,29 @@ def mix(
     mixed = tf.where(box[None, :, :, None], others, images)
     share = 1 - tf.reduce_mean(tf.cast(box, tf.float32))
   return mixed, share * targets + (1 - share) * tf.reverse(targets, [0])
+
+
+def _starts(encoded, signature: bytes):
+  return tf.strings.substr(encoded, 0, len(signature)) == signature
+
+
+def _decode_jpeg(encoded):
+  shape = tf.cast(tf.io.extract_jpeg_shape(encoded), tf.int64)
+  refused = (shape[2] > 3) | (3 * shape[0] * shape[1] >= _MOST_JPEG_BYTES)
+  return tf.cond(
+    refused,
+    lambda: _decode_with_pillow(encoded),
+    # The default is a fast DCT, off by several levels.
+    lambda: tf.io.decode_jpeg(
+      encoded, channels=3, dct_method='INTEGER_ACCURATE'
+    ),
+  )
+
+
+# As a graph, so that bytes and errors are the same eagerly.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def _decode_with_pillow(encoded):
+  return tf.numpy_function(pillow.decode, [encoded], tf.uint8, stateful=False)
 
 
 def _resize(image, target):

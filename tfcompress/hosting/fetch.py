@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 from tfcompress.core import challenges, records, types
+from tfcompress.data import folders
 from tfcompress.hosting import archives, downloads, kaggle_files
 from tfcompress.reports import names
 
@@ -123,18 +124,17 @@ def _archive(data: challenges.Data, work: pathlib.Path) -> pathlib.Path:
 
 def _splits(unpacked: pathlib.Path, source: str) -> pathlib.Path:
   """The folder with the splits: what was unpacked, or the only one in it."""
-  validation = types.Split.VALIDATION.value
   found = [
     path for path in unpacked.iterdir() if not path.name.startswith(_BY_SYSTEMS)
   ]
   inner = found[0] if len(found) == 1 else unpacked
   for folder in (unpacked, inner):
-    if (folder / validation).is_dir():
+    if folders.validation_folder(folder):
       return folder
   shown = sorted(names.printable(path.name) for path in found)[:5]
   raise ValueError(
     f'{names.printable(source)}: holds {", ".join(shown) or "nothing"}, '
-    f'expected {validation}/CLASS/*.{{jpg,jpeg,png}}'
+    f'expected {types.Split.VALIDATION.value}/{folders.IMAGES}'
   )
 
 

@@ -40,6 +40,7 @@ def measure(
     ValueError: no model there, data that cannot be read or that has other
       classes than a model, or a baseline that fails.
   """
+  loading = timed.begin_import() if _takes_tensorflow(configs) else None
   found = [_Found(config) for config in configs]
   for one in found:
     one.attempt(one.describe)
@@ -50,11 +51,21 @@ def measure(
   for one in found:
     one.attempt(one.measure_accuracy, reference)
     reference = reference or one.classified
+  if loading:
+    loading.join()  # It would take time from what is timed.
   _measure_latency(found)
   for one in found:
     one.attempt(one.measure_rates)
     one.attempt(one.profile)
   return [one.record for one in found]
+
+
+def _takes_tensorflow(configs: Sequence[measurements.MeasureConfig]) -> bool:
+  """Whether what is going to be timed does."""
+  return any(
+    Part.LATENCY in config.parts and timed.needs_tensorflow(config.data)
+    for config in configs
+  )
 
 
 class _Found:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import configs, environment, processes, records, types
-from tfcompress.data import pipelines
+from tfcompress.data import pipelines, remarks
 from tfcompress.models import clusters, fake_quant, graph, heads, io
 from tfcompress.training import (
   baseline,
@@ -204,3 +204,4 @@ def _announce(job: job_lib.Job) -> None:
   )
   if skipped := sum(job.source.skipped_examples.values()):
     print(f'{skipped} images that do not decode are skipped', flush=True)
+  remarks.show(job.source.remarks)
