@@ -50,7 +50,7 @@ def test_the_csv_has_a_row_a_model_with_figures_in_full(tmp_path):
 def test_a_table_for_reading(tmp_path):
   files.write(tmp_path / 'x.md', FOUR)
   text = (tmp_path / 'x.md').read_text()
-  assert '| 1 | slim_kd_int8/model.tflite | tflite |' in text
+  assert '| 1 | * | slim_kd_int8/model.tflite | tflite |' in text
 
 
 @pytest.mark.parametrize('name', ['x', 'x.txt', 'x.json.gz'])

@@ -72,7 +72,10 @@ class Opened:
     self._file, self._limits = file, limits
     self.path = file.model
     if (folder := interface.file_of(file.model)).is_dir():
-      sandbox.require_own_files(folder)
+      try:
+        sandbox.require_own_files(folder)
+      except ValueError as error:
+        raise ModelError(str(error)) from error
     self.level = sandbox.level_of(limits.isolation)
     self._exceeded, self._buffer = '', b''
     self._claimed, self._waited, self._runs = 0.0, 0.0, 0

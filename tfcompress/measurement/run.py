@@ -33,28 +33,34 @@ def measure(
       nothing is measured.
 
   Returns:
-    A measurement a config. Where its `failure` says why, the model failed, and
-    what comes after is not measured.
+    A measurement a config. Where its `failure` says why, the model failed, or
+    has other classes than the data, and what comes after is not measured.
 
   Raises:
-    ValueError: no model there, data that cannot be read or that has other
-      classes than a model, or a baseline that fails.
+    ValueError: no model there, data that cannot be read, or a baseline that
+      fails before anything else is measured.
   """
   found = [_Found(config) for config in configs]
   for one in found:
     one.attempt(one.describe)
-    if with_baseline and found[0].record.failure:
-      raise ValueError(f'the baseline fails: {found[0].record.failure}')
+    _require(with_baseline, found)
   # First, for it finds that the images are of other classes.
   reference = None
   for one in found:
     one.attempt(one.measure_accuracy, reference)
+    _require(with_baseline, found)
     reference = reference or one.classified
   _measure_latency(found)
   for one in found:
     one.attempt(one.measure_rates)
     one.attempt(one.profile)
   return [one.record for one in found]
+
+
+def _require(with_baseline: bool, found: Sequence['_Found']) -> None:
+  """Raises ValueError where the first is a baseline, and has failed."""
+  if with_baseline and found[0].record.failure:
+    raise ValueError(f'the baseline fails: {found[0].record.failure}')
 
 
 class _Found:
