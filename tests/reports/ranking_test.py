@@ -76,16 +76,19 @@ def test_a_reference_that_is_not_among_them_is_named():
   assert 'reference' not in lines
 
 
-def test_without_latency_the_smallest_is_first():
+def test_without_latency_and_accuracy_the_smallest_is_first():
   size = lambda mib: measurements.SizeRecord(1, mib, 1, None, None)
+  bare = lambda path, size: named(
+    path, latency_ms=None, accuracy=None, size=size
+  )
   models = [
-    named('a', latency_ms=None, size=size(2.0)),
-    named('b', latency_ms=None, size=None),
-    named('c', latency_ms=None, size=size(1.0)),
+    bare('a', size(2.0)),
+    bare('b', None),
+    bare('c', size(1.0)),
   ]
   found = ranking.rank(models)
   assert found.order == (2, 0, 1)
-  names_of = lambda found: [(row[0], row[2]) for row in found.rows]
+  names_of = lambda found: [row[:2] for row in found.rows]
   assert names_of(found) == [('1', 'c'), ('2', 'a'), ('-', 'b')]
   assert found.captions[0] == 'ranked by size'
 

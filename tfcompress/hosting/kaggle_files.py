@@ -6,7 +6,7 @@ import io
 import pathlib
 import re
 
-from tfcompress.core import errors
+from tfcompress.core import errors, extras
 from tfcompress.hosting import downloads
 from tfcompress.reports import names
 
@@ -62,8 +62,8 @@ def _client(name: str):
   """Kaggle's client, signed in."""
   if importlib.util.find_spec('kaggle') is None:
     raise ValueError(
-      f'kaggle:{name}: the package kaggle is not installed; '
-      "run pip install 'tfcompress[kaggle]'"
+      f'kaggle:{name}: the package kaggle is not installed; run '
+      f'{extras.install("kaggle")}'
     )
   said = io.StringIO()  # A page on how to sign in, of which we have a line.
   try:

@@ -8,7 +8,7 @@ _Measurement = measurements.Measurement
 
 # Each is less for a better model; None where it was not measured.
 _FIGURES: dict[str, Callable[[_Measurement], float | None]] = {
-  'size': lambda r: r.size and r.size.bytes,
+  'size': lambda r: r.size and r.size.mib,
   'latency': lambda r: r.latency_ms and r.latency_ms.mean,
   'top-1': lambda r: r.accuracy and -r.accuracy.top1_percent,
 }

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from tfcompress.core import measurements, records
+from tfcompress.core import extras, measurements, records
 from tfcompress.runtimes import formats, interface
 
 Runtime, Format = measurements.Runtime, formats.Format
@@ -82,8 +82,8 @@ def missing_package(runtime: Runtime) -> str:
   if not package or importlib.util.find_spec(package):
     return ''
   return (
-    f'needs the package {package}, which is not installed; install '
-    f"'tfcompress[{extra}]'"
+    f'needs the package {package}, which is not installed; run '
+    f'{extras.install(extra or package)}'
   )
 
 
