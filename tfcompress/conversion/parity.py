@@ -8,6 +8,7 @@ import tempfile
 import numpy as np
 import tf_keras
 
+from tfcompress.conversion import variants
 from tfcompress.core import records, types
 from tfcompress.runtimes import interface, load
 
@@ -128,15 +129,14 @@ def require(parity: Parity, config: types.ExportConfig) -> None:
       f"the {config.variant.value} file has the parent's top-1 on "
       f'{parity.agreement_percent:.1f} % of {parity.examples} held-out images, '
       f'expected at least {config.min_agreement_percent:g} %; no model was '
-      'written; raise --calibration_examples, choose another --variant, or '
-      'lower --min_agreement_percent'
+      f'written; {variants.remedies(config.variant)}, or lower --min_agreement_percent'
     )
   if parity.snr_db < config.min_snr_db:
     raise ValueError(
       f"the {config.variant.value} file's probabilities have a "
       f'signal-to-noise of {parity.snr_db:.1f} dB, expected at least '
-      f'{config.min_snr_db:g} dB; no model was written; raise '
-      '--calibration_examples, choose another --variant, or lower --min_snr_db'
+      f'{config.min_snr_db:g} dB; no model was written; '
+      f'{variants.remedies(config.variant)}, or lower --min_snr_db'
     )
 
 

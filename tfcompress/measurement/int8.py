@@ -9,7 +9,7 @@ _INT8, _FLOAT = ('int8', 'uint8'), ('float32', 'float16')
 _MOST = 0.5  # of a file's time
 _SHOWN = 3  # kinds of operators
 # What multiplies int8 on x86, by Linux's names.
-DOT_PRODUCTS = ('avx512_vnni', 'avx_vnni')
+_DOT_PRODUCTS = ('avx512_vnni', 'avx_vnni')
 _X86 = 'avx2'
 
 
@@ -75,7 +75,7 @@ def why(
   delegated = record.runtime.delegated_percent
   if delegated is not None and delegated < 100:
     parts.append(f'XNNPACK runs {delegated:.1f} % of the operators')
-  parts.append(_of_cpu(record.environment))
+  parts.append(without_dot_products(record.environment))
   return '; '.join(filter(None, parts))
 
 
@@ -87,12 +87,10 @@ def _by_operator(profile: measurements.ProfileRecord) -> Mapping[str, float]:
   return found
 
 
-def _of_cpu(environment: Mapping[str, object]) -> str:
-  """What is known of a CPU that multiplies int8 no faster than floats."""
+def without_dot_products(environment: Mapping[str, object]) -> str:
+  """Returns that an x86 CPU names none, on which int8 may gain nothing, or ''."""
   flags = environment.get('cpu_flags') or ()
-  name = environment.get('cpu')
-  if _X86 not in flags:
+  if _X86 not in flags or any(flag in flags for flag in _DOT_PRODUCTS):
     return ''
-  if any(flag in flags for flag in DOT_PRODUCTS):
-    return f'{name} has int8 dot products (VNNI)'
+  name = environment.get('cpu')
   return f'no int8 dot products (VNNI) are among the flags of {name}'
