@@ -270,6 +270,13 @@ def test_outputs_that_are_not_finite_are_refused():
     parity.compare(parent, file, np.array([0, 1]))
 
 
+def test_a_tie_of_the_true_class_is_no_top1():
+  parent = np.array([[0.5, 0.5], [0.25, 0.75]], np.float32)
+  file = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+  result = parity.compare(parent, file, np.array([0, 1]))
+  assert (result.parent_top1_percent, result.file_top1_percent) == (50, 50)
+
+
 def test_disagreement_is_refused():
   result = parity.compare(
     np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]]), np.array([0])

@@ -9,7 +9,7 @@ import numpy as np
 import tf_keras
 
 from tfcompress.conversion import variants
-from tfcompress.core import records, types
+from tfcompress.core import ranks, records, types
 from tfcompress.runtimes import interface, load
 
 
@@ -112,8 +112,8 @@ def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:
     # 200 dB stands for equality: JSON holds no infinity.
     snr_db=min(200.0, 10 * np.log10(signal / noise)) if noise else 200.0,
     examples=len(labels),
-    parent_top1_percent=_percent(first == labels),
-    file_top1_percent=_percent(second == labels),
+    parent_top1_percent=_percent(ranks.of(parent, labels) == 0),
+    file_top1_percent=_percent(ranks.of(file, labels) == 0),
   )
 
 

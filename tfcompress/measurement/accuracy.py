@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tqdm
 
-from tfcompress.core import measurements, types
+from tfcompress.core import measurements, ranks, types
 from tfcompress.data import pipelines, sources
 from tfcompress.measurement import opened, statistics, witness
 from tfcompress.runtimes import load
@@ -57,7 +57,7 @@ class Classified:
   @functools.cached_property
   def ranks(self) -> np.ndarray:
     """How many classes come before the label's, (N,)."""
-    return rank_of(self.scores, self.labels)
+    return ranks.of(self.scores, self.labels)
 
   @functools.cached_property
   def top1(self) -> np.ndarray:
@@ -233,21 +233,6 @@ def confusion_of(
   pairs = labels * num_classes + top1
   counts = np.bincount(pairs, minlength=num_classes**2)
   return counts.reshape(num_classes, num_classes)
-
-
-def rank_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Returns how many other classes are as likely as the label's, or more, (N,).
-
-  Ties count against a model: one that gives all classes the same score knows
-  nothing. So does a score that is no number.
-
-  Args:
-    scores: (N, C), higher is likelier.
-    labels: (N,).
-  """
-  own = scores[np.arange(len(labels)), labels][:, None]
-  # The label's own class is never below itself.
-  return (~(scores < own)).sum(axis=1) - 1
 
 
 def _columns(
