@@ -109,6 +109,10 @@ class Split(enum.Enum):
   VALIDATION = 'validation'
 
 
+# Datasets that are drawn here, the one of more and larger images first.
+GENERATED = ('synthetic100', 'synthetic100_small')
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
   """Which images.

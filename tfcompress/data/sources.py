@@ -4,8 +4,10 @@ A source yields encoded images in a fixed order; it decodes nothing and keeps
 no image in memory.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import os
 import socket
 import urllib.parse
@@ -236,12 +238,13 @@ def _builder(spec: types.DataSpec):
   """The TFDS builder of a name; synthetic100 is ours."""
   import tensorflow_datasets as tfds
 
-  if spec.dataset in ('synthetic100', 'synthetic100_small'):
+  if spec.dataset in types.GENERATED:
     from tfcompress.data import synthetic100  # noqa: F401  Registers itself.
   try:
     return tfds.builder(spec.dataset, data_dir=spec.data_dir or None)
   except (tfds.core.DatasetNotFoundError, ValueError) as error:
-    known = [*tfds.list_builders(with_community_datasets=False), 'synthetic100']
+    builders = tfds.list_builders(with_community_datasets=False)
+    known = [*builders, *types.GENERATED]
     close = difflib.get_close_matches(spec.dataset, known, n=3)
     hint = (
       f'did you mean {" or ".join(close)}?'
@@ -258,10 +261,16 @@ def _prepare(builder, spec: types.DataSpec) -> None:
 
   if builder.data_path.exists():
     return
-  print(f'preparing {spec.dataset} in {builder.data_path}')
+  print(
+    f'preparing {spec.dataset} in {builder.data_path}, once; it may take '
+    'minutes',
+    flush=True,
+  )
+  tfds.disable_progress_bar()
   try:
     _require_network(builder)
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # It says so once more.
+      builder.download_and_prepare()
   except (
     requests.exceptions.RequestException,
     tfds.download.DownloadError,

@@ -13,6 +13,8 @@ import math
 import numpy as np
 import tensorflow_datasets as tfds
 
+from tfcompress.core import types
+
 _SEED = 100
 _SUPERSAMPLING = 2  # subpixels a side, for smooth edges
 _UNIT = 1024  # fixed point: the radius of a shape in its own coordinates
@@ -49,6 +51,7 @@ SMALL = Style(
   size=32, clutter=False, radius=(85, 105), turn=5, room=50,
   num_train=5_000, num_validation=1_000,
 )  # fmt: skip
+STYLES = dict(zip(types.GENERATED, (FULL, SMALL), strict=True))
 
 
 def _half_planes(u, v, count, distance):

@@ -12,7 +12,6 @@ import numpy as np
 from tfcompress.core import types
 from tfcompress.data import folders, resizing
 
-_GENERATED = 'synthetic100'
 _VALIDATION = 1  # of synthetic100
 
 
@@ -39,7 +38,7 @@ def images(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
 
 def needs_tensorflow(spec: types.DataSpec) -> bool:
   """Whether `images` takes it."""
-  return spec.dataset != _GENERATED
+  return spec.dataset not in types.GENERATED
 
 
 def begin_import() -> threading.Thread:
@@ -53,7 +52,8 @@ def begin_import() -> threading.Thread:
 def _generated(spec: types.DataSpec, size: int, count: int) -> np.ndarray:
   from tfcompress.data import synthetic100
 
-  drawn = [synthetic100.example(_VALIDATION, i)[0] for i in range(count)]
+  style = synthetic100.STYLES[spec.dataset]
+  drawn = [synthetic100.example(_VALIDATION, i, style)[0] for i in range(count)]
   return np.stack([resizing.evaluation(i, size, spec.transform) for i in drawn])
 
 

@@ -4,6 +4,7 @@ The labels stay in this process: the one that opened the model sees images.
 """
 
 import dataclasses
+import functools
 import os
 import random
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tqdm
 
-from tfcompress.core import measurements, types
+from tfcompress.core import measurements, ranks, types
 from tfcompress.data import pipelines, sources
 from tfcompress.measurement import opened, statistics, witness
 from tfcompress.runtimes import load
@@ -39,21 +40,34 @@ class Classified:
   """Scores of labelled images.
 
   Attributes:
+    scores: (N, C), as the model gives them: they rank the classes, for
+      probabilities may be rounded to equal ones.
     probabilities: (N, C).
     labels: (N,).
     batch_size: images that went through the model at once.
     answers: what came of some of the images; for who compares.
   """
 
+  scores: np.ndarray
   probabilities: np.ndarray
   labels: np.ndarray
   batch_size: int
   answers: witness.Witness | None = None
 
-  @property
+  @functools.cached_property
+  def ranks(self) -> np.ndarray:
+    """How many classes come before the label's, (N,)."""
+    return ranks.of(self.scores, self.labels)
+
+  @functools.cached_property
   def top1(self) -> np.ndarray:
-    """The likeliest class of each image, (N,)."""
-    return self.probabilities.argmax(axis=1)
+    """The likeliest class of each image, (N,); of equals, not the label's."""
+    found = self.scores.argmax(axis=1)
+    tied = np.flatnonzero((found == self.labels) & (self.ranks > 0))
+    others = self.scores[tied]
+    others[np.arange(len(tied)), self.labels[tied]] = -np.inf
+    found[tied] = others.argmax(axis=1)
+    return found
 
 
 def measure(
@@ -62,8 +76,9 @@ def measure(
   """Runs a model over the validation split on all cores.
 
   Raises:
-    ValueError: the split has other classes than the model, or what the model's
+    ModelError: the split has other classes than the model, or what the model's
       process ends on.
+    ValueError: the split cannot be read.
   """
   source = sources.load(config.data, training=False)
   cores = len(os.sched_getaffinity(0))
@@ -132,17 +147,15 @@ def classify(
       progress.update(len(part[1]))
   scores, labels, batch_sizes = zip(*parts)
   scores = np.concatenate(scores)
+  answers = kept.witness(scores)
   probabilities = statistics.probabilities(scores)
   if columns is not None:
-    probabilities = probabilities[:, columns]
+    scores, probabilities = scores[:, columns], probabilities[:, columns]
     probabilities = probabilities / np.maximum(
       1e-12, probabilities.sum(axis=1, keepdims=True)
     )
   return Classified(
-    probabilities,
-    np.concatenate(labels),
-    batch_sizes[0],
-    kept.witness(scores),
+    scores, probabilities, np.concatenate(labels), batch_sizes[0], answers
   )
 
 
@@ -179,32 +192,37 @@ def summarize(
     class_names: to tell each class's accuracy; () for not.
     reference: the same images, of the model to agree with.
   """
-  ranks = rank_of(found.probabilities, found.labels)
-  correct, among = int((ranks == 0).sum()), int((ranks < _TOP).sum())
-  interval = lambda count: tuple(
-    100 * bound for bound in statistics.wilson_interval(count, len(ranks))
+  count, num_classes = found.scores.shape
+  correct, among = (int((found.ranks < k).sum()) for k in (1, _TOP))
+  percent = lambda right: 100 * right / count
+  interval = lambda right: tuple(
+    100 * bound for bound in statistics.wilson_interval(right, count)
   )
   agreement = per_class = confusion = None
-  if reference is not None and len(reference.labels) == len(ranks):
+  if reference is not None and len(reference.labels) == count:
     agreement = 100 * float((found.top1 == reference.top1).mean())
+  counts = confusion_of(found.labels, found.top1, num_classes)
+  images = counts.sum(axis=1)
+  shares = 100 * counts.diagonal() / np.maximum(1, images)
   if class_names:
-    counts = confusion_of(found.labels, found.top1, len(class_names))
     confusion = tuple(tuple(map(int, row)) for row in counts)
-    shares = 100 * counts.diagonal() / np.maximum(1, counts.sum(axis=1))
     per_class = dict(zip(class_names, map(float, shares), strict=True))
+  # The true class is always among as many classes as there are.
+  has_top = num_classes > _TOP
   return measurements.AccuracyRecord(
-    top1_percent=100 * correct / len(ranks),
-    top5_percent=100 * among / len(ranks),
+    top1_percent=percent(correct),
+    top5_percent=percent(among) if has_top else None,
     top1_ci95_percent=interval(correct),
-    num_examples=len(ranks),
-    top5_ci95_percent=interval(among),
+    num_examples=count,
+    top5_ci95_percent=interval(among) if has_top else None,
     calibration_error=statistics.calibration_error(
-      found.probabilities, found.labels
+      found.probabilities, found.ranks == 0
     ),
     agreement_percent=agreement,
     batch_size=found.batch_size,
     per_class_percent=per_class,
     confusion=confusion,
+    balanced_percent=float(shares[images > 0].mean()),
   )
 
 
@@ -217,18 +235,6 @@ def confusion_of(
   return counts.reshape(num_classes, num_classes)
 
 
-def rank_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Returns how many classes come before the label's, whole numbers (N,).
-
-  Args:
-    scores: (N, C), higher is likelier; among equals the first class wins.
-    labels: (N,).
-  """
-  own = scores[np.arange(len(labels)), labels][:, None]
-  earlier = np.arange(scores.shape[1])[None] < labels[:, None]
-  return ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
-
-
 def _columns(
   model: opened.Opened,
   source: sources.Source,
@@ -237,24 +243,34 @@ def _columns(
   """Which outputs the classes are, in order; None where they are all.
 
   Raises:
-    ValueError: outputs and classes are not known to be the same.
+    ModelError: outputs and classes are not known to be the same.
+    ValueError: what is no class map of the split.
   """
   outputs, classes = model.about.num_outputs, len(source.class_names)
   path = config.file.model
   if config.class_map:
-    return _class_map(config.class_map, outputs, classes)
+    columns = _class_map(config.class_map, classes)
+    if columns.max() < outputs:
+      return columns
+    raise opened.ModelError(
+      f'{path}: --class_map={config.class_map}: {columns.min()} to '
+      f"{columns.max()}, expected 0 to {outputs - 1}, the model's outputs"
+    )
   if outputs != classes:
-    raise ValueError(
+    raise opened.ModelError(
       f'{path} has {outputs} outputs, {source.name} {classes} classes; give '
       '--dataset the images it was made for, or --class_map a file with the '
       "index of the model's output for each class, a line a class"
     )
   if config.class_names:
-    sources.require_classes(source, config.class_names)
+    try:
+      sources.require_classes(source, config.class_names)
+    except ValueError as error:
+      raise opened.ModelError(f'{path}: {error}') from error
   return None
 
 
-def _class_map(path: str, outputs: int, classes: int) -> np.ndarray:
+def _class_map(path: str, classes: int) -> np.ndarray:
   try:
     with open(path) as file:
       columns = np.array(file.read(_LONGEST_MAP).split(), np.int64)
@@ -267,11 +283,8 @@ def _class_map(path: str, outputs: int, classes: int) -> np.ndarray:
       f'--class_map={path}: {len(set(columns.tolist()))} different numbers, '
       f'expected {classes}, one for each class'
     )
-  if columns.min() < 0 or columns.max() >= outputs:
-    raise ValueError(
-      f'--class_map={path}: {columns.min()} to {columns.max()}, expected 0 to '
-      f"{outputs - 1}, the model's outputs"
-    )
+  if columns.min() < 0:
+    raise ValueError(f'--class_map={path}: {columns.min()} is no output')
   return columns
 
 
