@@ -14,7 +14,7 @@ from tfcompress.measurement import opened, sandbox
 
 Isolation = measurements.Isolation
 LIMITS = measurements.Limits(time_limit=20, memory_limit=1500)
-RAW = types.Normalization.RAW
+RAW = types.Preprocessing()
 
 
 def bubblewrap_works() -> bool:

@@ -8,6 +8,7 @@ from tfcompress.reports import figures, names
 _WHERE_SCALING_IS_FROM = {
   'metadata': "as the file's metadata says",
   'flag': 'as the flag says',
+  'file': 'as the file itself says',
   'auto': 'the best of all that were tried',
 }
 

@@ -48,9 +48,10 @@ def load(path: str, config: measurements.OpenConfig) -> tensorflow_call.Call:
   function = _only(model)
   if _is_keras(model):
     function = tf.function(keras_models.inference_of(model))
-  size = config.image_size
-  candidates = _inputs(model, size)
-  return tensorflow_call.Call(function, *_probed(function, candidates, size))
+  candidates = _inputs(model)
+  return tensorflow_call.Call(
+    function, *_probed(function, candidates, config.size_of_any)
+  )
 
 
 def _is_model(loaded) -> bool:
@@ -79,11 +80,11 @@ def _only(model: Callable) -> Callable:
   return function
 
 
-def _inputs(model, size: int) -> list[Info]:
+def _inputs(model) -> list[Info]:
   """What it declares to take; else what it may, the likeliest first."""
   if specs := list(_declared(model)):
     return [tensorflow_call.info('image', specs[0], _RANK)]
-  shapes = ((-1, size, size, 3), (-1, 3, size, size))
+  shapes = ((-1, -1, -1, 3), (-1, 3, -1, -1))
   return [Info('image', shape, 'float32') for shape in shapes]
 
 
@@ -119,7 +120,10 @@ def _probed(
     shape = (batch, scores.shape[1])
     return (given,), (Info('output', shape, scores.dtype.name),)
   tried = ' nor '.join(str(_sizes(one, 1, size)) for one in candidates)
-  raise ValueError(f'does not take images {tried}; {failures[0]}')
+  raise ValueError(
+    f'does not take images {tried}; {failures[0]}; where it takes another size, '
+    '--input_size says it'
+  )
 
 
 def _takes_two(function: Callable, given: Info, size: int) -> bool:

@@ -10,6 +10,8 @@ from tfcompress.runtimes import torch_files
 
 _DEVICES = {measurements.Device.CPU: 'cpu', measurements.Device.GPU: 'cuda'}
 _PRECISIONS = {torch.float16: 'fp16', torch.bfloat16: 'bf16'}
+# What a module's input may be, which its file does not tell.
+_SHAPES = ((-1, 3, -1, -1), (-1, -1, -1, 3))
 
 
 class Torch:
@@ -31,8 +33,8 @@ class Torch:
     self._device = _device(path, config.device)
     program = torch_files.load(path, config, self._device)
     self._run, self._dtype = program.run, program.dtype
-    self._size = config.image_size
-    shapes = [program.shape] if program.shape else _shapes(self._size)
+    self._size = config.size_of_any
+    shapes = [program.shape] if program.shape else _SHAPES
     shape, output = self._probed(path, shapes)
     self.inputs = (_info('image', shape, self._dtype),)
     self.outputs = (
@@ -86,7 +88,10 @@ class Torch:
     tried = ' nor '.join(
       str(tuple(self._zeros(one, 1).shape)) for one in shapes
     )
-    raise ValueError(f'{path}: does not take images {tried}; {failures[0]}')
+    raise ValueError(
+      f'{path}: does not take images {tried}; {failures[0]}; where it takes '
+      'another size, --input_size says it'
+    )
 
   def _takes_two(self, shape: tuple[int, ...], output: torch.Tensor) -> bool:
     """Whether a batch gives a row for every image."""
@@ -120,11 +125,6 @@ def _device(path: str, wanted: measurements.Device) -> str:
       'or use --device=cpu'
     )
   return _DEVICES[wanted]
-
-
-def _shapes(size: int) -> list[tuple[int, ...]]:
-  """What a module's input may be, which its file does not tell."""
-  return [(-1, 3, size, size), (-1, size, size, 3)]
 
 
 def _check(path: str, output, batch: int) -> None:
