@@ -178,6 +178,7 @@ def test_plain_processes_do_and_the_record_says_so(
     'files of others',
     'labels',
     'number of processes',
+    'system calls',
   )
 
 

@@ -110,9 +110,9 @@ def of_chance(
   low, _ = statistics.wilson_interval(correct, total)
   if low > 1 / num_classes:
     return []
-  which = 'with no scaling of its pixels that was tried' if tried else 'not'
+  which = ' with any scaling of its pixels that was tried' if tried else ''
   return [
-    f'it is {which} right more often than by chance ({100 / num_classes:.1f} %): '
+    f'its top-1 is not clearly above chance ({100 / num_classes:.1f} %){which}: '
     'the order of its outputs may not be that of the class folders '
     '(--class_map), or it was trained on other pixels (--input_mean, '
     '--input_std, --input_channels, --input_scaling)'

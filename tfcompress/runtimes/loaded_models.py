@@ -113,8 +113,10 @@ def _probed(
     except Exception as error:  # A user's code may raise anything.
       failures.append(tensorflow_call.reason(error))
       continue
+    if -1 in given.shape[1:] and not _runs(function, given, 1, size // 2):
+      given = _filled(given, size)
     batch = given.shape[0]
-    if batch < 0 and not _takes_two(function, given, size):
+    if batch < 0 and not _runs(function, given, 2, size):
       batch = 1
     given = dataclasses.replace(given, shape=(batch, *given.shape[1:]))
     shape = (batch, scores.shape[1])
@@ -126,10 +128,10 @@ def _probed(
   )
 
 
-def _takes_two(function: Callable, given: Info, size: int) -> bool:
-  """Whether a batch gives a row for every image."""
+def _runs(function: Callable, given: Info, batch: int, size: int) -> bool:
+  """Whether a batch of images of a size gives a row for every image."""
   try:
-    _scores(function, given, 2, size)
+    _scores(function, given, batch, size)
   except Exception:  # Likewise.
     return False
   return True
@@ -149,8 +151,14 @@ def _scores(
   return scores
 
 
-def _sizes(given: Info, batch: int, size: int) -> tuple[int, ...]:
-  """A shape, with sizes where it is free."""
+def _filled(given: Info, size: int) -> Info:
+  """An input with the size of an image where that is free."""
   first, *sides = given.shape
   sides = (size if side < 0 else side for side in sides)
+  return dataclasses.replace(given, shape=(first, *sides))
+
+
+def _sizes(given: Info, batch: int, size: int) -> tuple[int, ...]:
+  """A shape, with sizes where it is free."""
+  first, *sides = _filled(given, size).shape
   return (batch if first < 0 else first, *sides)

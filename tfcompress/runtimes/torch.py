@@ -82,6 +82,8 @@ class Torch:
         failures.append(str(error))
         continue
       _check(path, output, abs(shape[0]))
+      if -1 in shape[1:] and not self._takes_smaller(shape, output):
+        shape = self._filled(shape)
       if shape[0] < 0 and not self._takes_two(shape, output):
         shape = (1, *shape[1:])
       return shape, output
@@ -100,10 +102,24 @@ class Torch:
     except ValueError:
       return False
 
+  def _takes_smaller(
+    self, shape: tuple[int, ...], output: torch.Tensor
+  ) -> bool:
+    """Whether images of half the size run, too: any may be meant."""
+    half = [self._size // 2 if side < 0 else side for side in shape[1:]]
+    try:
+      return self._output(self._zeros((1, *half), 1)).shape == output.shape
+    except ValueError:
+      return False
+
+  def _filled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with the size of an image where that is free."""
+    sides = (self._size if side < 0 else side for side in shape[1:])
+    return (shape[0], *sides)
+
   def _zeros(self, shape: tuple[int, ...], batch: int) -> torch.Tensor:
     """Images of this shape, in which -1 is free."""
-    first, *sides = shape
-    sides = [self._size if side < 0 else side for side in sides]
+    first, *sides = self._filled(shape)
     return torch.zeros([batch if first < 0 else first, *sides])
 
   def _output(self, images: torch.Tensor) -> torch.Tensor:
