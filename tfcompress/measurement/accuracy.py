@@ -151,10 +151,10 @@ def classify(
       progress.update(len(part[1]))
   scores, labels, batch_sizes = zip(*parts)
   scores = np.concatenate(scores)
+  answers = kept.witness(scores)
   if scores.shape[1] == 1:
-    probabilities = of_one(scores)
-  else:
-    probabilities = statistics.probabilities(scores)
+    scores = as_two(scores)
+  probabilities = statistics.probabilities(scores)
   if columns is not None:
     probabilities = probabilities[:, columns]
     probabilities = probabilities / np.maximum(
@@ -164,21 +164,19 @@ def classify(
     probabilities,
     np.concatenate(labels),
     batch_sizes[0],
-    kept.witness(scores),
+    answers,
   )
 
 
-def of_one(scores: np.ndarray) -> np.ndarray:
-  """Returns the probabilities (N, 2) of two classes, by a score of the second.
+def as_two(scores: np.ndarray) -> np.ndarray:
+  """Returns scores (N, 2) of two classes, where a model gives the second's.
 
   Args:
-    scores: (N, 1), that probability, or its logit where some are no probability.
+    scores: (N, 1), its probability, or its logit where some are none.
   """
-  if scores.min() >= 0 and scores.max() <= 1:
-    second = scores.astype(np.float64)
-  else:
-    second = 0.5 + 0.5 * np.tanh(0.5 * scores.astype(np.float64))
-  return np.concatenate([1 - second, second], axis=1)
+  are_probabilities = scores.min() >= 0 and scores.max() <= 1
+  first = 1 - scores if are_probabilities else np.zeros_like(scores)
+  return np.concatenate([first, scores], axis=1)
 
 
 class _Kept:

@@ -1,5 +1,6 @@
 """What a model expects of its pixels: who says it, else which fits best."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +22,9 @@ def told(
   if config.input_scaling is not None:
     return config.input_scaling, config.scaling_source
   if about.preprocessing is not None and config.scaling_source != 'auto':
-    return about.preprocessing.ordered(config.input_channels), 'file'
+    # Its numbers are in the order that it takes, whichever that is.
+    found = about.preprocessing
+    return dataclasses.replace(found, channels=config.input_channels), 'file'
   return None, 'auto'
 
 
