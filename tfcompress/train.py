@@ -9,6 +9,7 @@ does not exist yet is trained first, if there is a flagfile of its name.
 import pathlib
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from absl import flags
 
@@ -422,10 +423,19 @@ def _train() -> None:
 
   manifest = run.run(config, flags_text, latency.int8_latency_ms)
   print(
-    f'{config.output_dir}: top-1 {manifest.metrics["top1_percent"]:.2f} %, '
-    f'top-5 {manifest.metrics["top5_percent"]:.2f} % on the validation split, '
+    f'{config.output_dir}: {_accuracy(manifest.metrics)} on the validation split, '
     f'{manifest.parameters:,} parameters, {manifest.macs:,} '
     f'multiply-accumulates, sparsity {100 * manifest.sparsity.total:.1f} %'
+  )
+
+
+def _accuracy(metrics: Mapping[str, float]) -> str:
+  """Such as 'top-1 78.25 %, top-5 95.10 %'; few classes have no top-5."""
+  shown = {'top1_percent': 'top-1', 'top5_percent': 'top-5'}
+  return ', '.join(
+    f'{title} {metrics[name]:.2f} %'
+    for name, title in shown.items()
+    if name in metrics
   )
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests import conftest
 from tests.measurement import programs
 from tfcompress.core import measurements, records, types
-from tfcompress.measurement import accuracy
+from tfcompress.measurement import accuracy, statistics
 
 LIMITS = measurements.Limits(isolation=measurements.Isolation.PROCESS)
 
@@ -25,7 +25,55 @@ def config(path: str, data: types.DataSpec, **fields):
 def test_ranks_by_hand():
   scores = np.array([[0.1, 0.7, 0.2], [0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
   ranks = accuracy.rank_of(scores, np.array([2, 0, 1]))
-  assert ranks.tolist() == [1, 0, 1]
+  assert ranks.tolist() == [1, 1, 1]
+  # A class that is alone at the top, a tie below it, numbers that are none.
+  nan = np.nan
+  scores = np.array([[3, 2, 2, 2], [3, 2, 2, 2], [nan, 1, 0, 0], [nan] * 4])
+  ranks = accuracy.rank_of(scores, np.array([0, 2, 1, 3]))
+  assert ranks.tolist() == [0, 3, 1, 3]
+
+
+def classified(scores, labels) -> accuracy.Classified:
+  scores = np.asarray(scores, np.float32)
+  found = statistics.probabilities(scores)
+  return accuracy.Classified(scores, found, np.array(labels), 1)
+
+
+@pytest.mark.parametrize('value', [0.0, 0.125, 1e9])
+def test_a_network_that_gives_all_classes_the_same_is_never_right(value):
+  found = classified(np.full((16, 8), value), np.arange(16) % 8)
+  record = accuracy.summarize(found, tuple('abcdefgh'))
+  assert record.top1_percent == record.top5_percent == 0
+  assert record.balanced_percent == 0
+  assert set(record.per_class_percent.values()) == {0}
+  assert sum(record.confusion[i][i] for i in range(8)) == 0
+  assert sum(map(sum, record.confusion)) == 16
+
+
+def test_scores_rank_where_probabilities_are_rounded_to_equal_ones():
+  """exp(-200) is zero in float32: the fourth of eight is still the fourth."""
+  found = classified([np.arange(0, -1600, -200)] * 2, [3, 6])
+  assert (found.probabilities[0, 1:] == 0).all()
+  record = accuracy.summarize(found)
+  assert (record.top1_percent, record.top5_percent) == (0, 50)
+
+
+@pytest.mark.parametrize(
+  ('classes', 'known'), [(4, False), (5, False), (6, True)]
+)
+def test_top_5_only_of_more_than_five_classes(classes, known):
+  record = accuracy.summarize(classified(np.eye(classes), np.arange(classes)))
+  assert record.top1_percent == 100
+  assert record.top5_percent == (100 if known else None)
+  assert (record.top5_ci95_percent is not None) == known
+
+
+def test_balanced_accuracy_by_hand():
+  """Nine of the first class, all right; one of the second, wrong; no third."""
+  found = classified(np.eye(3)[[0] * 10], [0] * 9 + [1])
+  record = accuracy.summarize(found)
+  assert record.top1_percent == 90
+  assert record.balanced_percent == 50
 
 
 def test_accuracy_by_hand():
@@ -35,7 +83,7 @@ def test_accuracy_by_hand():
   probabilities[1, [2, 5]] = 0.6, 0.4
   probabilities[2] = np.arange(8, 0, -1) / 36
   labels = np.array([3, 5, 6, 0])
-  found = accuracy.Classified(probabilities, labels, 2)
+  found = accuracy.Classified(probabilities, probabilities, labels, 2)
   record = accuracy.summarize(found)
   assert (record.top1_percent, record.top5_percent) == (50, 75)
   assert (record.num_examples, record.batch_size) == (4, 2)
@@ -45,7 +93,7 @@ def test_accuracy_by_hand():
   # Confident 1, 1, 0.6 and 8/36; right twice at 1 and wrong twice.
   assert record.calibration_error == pytest.approx((0.6 + 8 / 36) / 4)
 
-  other = dataclasses.replace(found, probabilities=np.eye(8)[[3, 2, 0, 1]])
+  other = dataclasses.replace(found, scores=np.eye(8)[[3, 2, 0, 1]])
   names = tuple('abcdefgh')
   record = accuracy.summarize(found, names, other)
   assert record.agreement_percent == 75

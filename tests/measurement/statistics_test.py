@@ -5,13 +5,30 @@ from scipy import stats
 from tfcompress.measurement import statistics
 
 
-@pytest.mark.parametrize('count', [2, 5, 20, 31])
+@pytest.mark.parametrize('count', [2, 5, 20, 31, 32, 100])
 def test_mean_interval_against_scipy(count):
   values = np.random.RandomState(count).gamma(2, 1, count)
   expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
-  np.testing.assert_allclose(
-    statistics.mean_interval(values), expected, rtol=1e-3
+  np.testing.assert_allclose(statistics.mean_interval(values), expected)
+
+
+def test_mean_interval_against_published_values():
+  # Student's t for 31 and 60 degrees of freedom: 2.0395 and 2.0003.
+  for count, student in ((32, 2.0395), (61, 2.0003)):
+    values = np.random.RandomState(count).rand(count)
+    half = student * values.std(ddof=1) / np.sqrt(count)
+    low, high = statistics.mean_interval(values)
+    assert (high - low) / 2 == pytest.approx(half, rel=1e-4)
+
+
+def test_an_interval_of_times_does_not_go_below_zero():
+  low, high = statistics.mean_interval([1.0, 3.0])
+  assert low < 0
+  assert statistics.mean_time_interval([1.0, 3.0]) == (0.0, high)
+  assert statistics.mean_time_interval([2.0, 2.1]) == pytest.approx(
+    statistics.mean_interval([2.0, 2.1])
   )
+  assert statistics.mean_time_interval([1.0]) is None
 
 
 def test_a_mean_of_one_value_has_no_interval():
@@ -26,8 +43,9 @@ def test_a_ratio_of_pairs_by_hand():
   # The logarithms are 0 and log 4: mean log 2, standard error log 2.
   ratio, (low, high) = statistics.ratio([1.0, 4.0], [1.0, 1.0])
   assert ratio == pytest.approx(2)
-  assert high == pytest.approx(2 * 2**12.706)
-  assert low == pytest.approx(2 / 2**12.706)
+  student = np.tan(np.pi * 0.475)  # Of one degree of freedom: Cauchy's.
+  assert high == pytest.approx(2 * 2**student)
+  assert low == pytest.approx(2 / 2**student)
 
 
 @pytest.mark.parametrize(('percent', 'least'), [(50, 6), (90, 36), (99, 368)])
@@ -73,17 +91,17 @@ def test_wilson_interval_against_published_values():
 def test_calibration_error_by_hand():
   # Confidence 0.9 and right once of twice; 0.6 and right.
   probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
-  labels = np.array([0, 1, 1])
+  correct = np.array([True, False, True])
   expected = 2 / 3 * abs(0.5 - 0.9) + 1 / 3 * abs(1 - 0.6)
-  assert statistics.calibration_error(probabilities, labels) == pytest.approx(
+  assert statistics.calibration_error(probabilities, correct) == pytest.approx(
     expected
   )
 
 
 def test_a_perfectly_calibrated_model_has_no_error():
   probabilities = np.full((10, 2), [0.7, 0.3])
-  labels = np.array([0] * 7 + [1] * 3)
-  assert statistics.calibration_error(probabilities, labels) < 1e-9
+  correct = np.array([True] * 7 + [False] * 3)
+  assert statistics.calibration_error(probabilities, correct) < 1e-9
 
 
 def test_logits_become_probabilities_and_probabilities_stay():

@@ -392,8 +392,9 @@ class AccuracyRecord:
   """How often a model is right.
 
   Attributes:
-    top1_percent: images whose likeliest class is theirs.
-    top5_percent: images whose class is among the five likeliest.
+    top1_percent: images whose class is likelier than all others.
+    top5_percent: images whose class is among the five likeliest, other classes
+      that are as likely before it; None of five classes or fewer.
     top1_ci95_percent: Wilson's interval.
     num_examples: images.
     top5_ci95_percent: Wilson's interval.
@@ -405,10 +406,12 @@ class AccuracyRecord:
     per_class_percent: top-1 by class.
     confusion: images by class (rows) and top-1 (columns), in the order of
       per_class_percent.
+    balanced_percent: balanced accuracy, the mean over the classes of each one's
+      top-1.
   """
 
   top1_percent: float
-  top5_percent: float
+  top5_percent: float | None
   top1_ci95_percent: Interval
   num_examples: int
   top5_ci95_percent: Interval | None = None
@@ -417,6 +420,7 @@ class AccuracyRecord:
   batch_size: int | None = None
   per_class_percent: Mapping[str, float] | None = None
   confusion: tuple[tuple[int, ...], ...] | None = None
+  balanced_percent: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

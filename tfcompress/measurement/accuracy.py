@@ -4,6 +4,7 @@ The labels stay in this process: the one that opened the model sees images.
 """
 
 import dataclasses
+import functools
 import os
 import random
 import sys
@@ -26,6 +27,7 @@ from tfcompress.runtimes import load
 # for the last; those of a slow one must answer in time.
 _CHUNK, _SLOW_CHUNK, _SLOW_MS = 96, 8, 500
 _TOP = 5
+_ROUNDED = 0.01  # that a probability may be above one
 _TRIED_IMAGES = 200
 _LONGEST_MAP = 2**20  # characters
 # The same for all models of this process, and known to none of them: images lie
@@ -44,6 +46,8 @@ class Classified:
   """Scores of labelled images.
 
   Attributes:
+    scores: (N, C), as the model gives them: they rank the classes, for
+      probabilities may be rounded to equal ones.
     probabilities: (N, C).
     labels: (N,).
     batch_size: images that went through the model at once.
@@ -51,16 +55,27 @@ class Classified:
     warnings: what makes this doubtful.
   """
 
+  scores: np.ndarray
   probabilities: np.ndarray
   labels: np.ndarray
   batch_size: int
   answers: witness.Witness | None = None
   warnings: tuple[str, ...] = ()
 
-  @property
+  @functools.cached_property
+  def ranks(self) -> np.ndarray:
+    """How many classes come before the label's, (N,)."""
+    return rank_of(self.scores, self.labels)
+
+  @functools.cached_property
   def top1(self) -> np.ndarray:
-    """The likeliest class of each image, (N,)."""
-    return self.probabilities.argmax(axis=1)
+    """The likeliest class of each image, (N,); of equals, not the label's."""
+    found = self.scores.argmax(axis=1)
+    tied = np.flatnonzero((found == self.labels) & (self.ranks > 0))
+    others = self.scores[tied]
+    others[np.arange(len(tied)), self.labels[tied]] = -np.inf
+    found[tied] = others.argmax(axis=1)
+    return found
 
 
 def measure(
@@ -156,15 +171,12 @@ def classify(
     scores = as_two(scores)
   probabilities = statistics.probabilities(scores)
   if columns is not None:
-    probabilities = probabilities[:, columns]
+    scores, probabilities = scores[:, columns], probabilities[:, columns]
     probabilities = probabilities / np.maximum(
       1e-12, probabilities.sum(axis=1, keepdims=True)
     )
   return Classified(
-    probabilities,
-    np.concatenate(labels),
-    batch_sizes[0],
-    answers,
+    scores, probabilities, np.concatenate(labels), batch_sizes[0], answers
   )
 
 
@@ -174,9 +186,10 @@ def as_two(scores: np.ndarray) -> np.ndarray:
   Args:
     scores: (N, 1), its probability, or its logit where some are none.
   """
-  are_probabilities = scores.min() >= 0 and scores.max() <= 1
-  first = 1 - scores if are_probabilities else np.zeros_like(scores)
-  return np.concatenate([first, scores], axis=1)
+  if scores.min() < 0 or scores.max() > 1 + _ROUNDED:
+    return np.concatenate([np.zeros_like(scores), scores], axis=1)
+  second = scores.clip(max=1)
+  return np.concatenate([1 - second, second], axis=1)
 
 
 class _Kept:
@@ -212,32 +225,37 @@ def summarize(
     class_names: to tell each class's accuracy; () for not.
     reference: the same images, of the model to agree with.
   """
-  ranks = rank_of(found.probabilities, found.labels)
-  correct, among = int((ranks == 0).sum()), int((ranks < _TOP).sum())
-  interval = lambda count: tuple(
-    100 * bound for bound in statistics.wilson_interval(count, len(ranks))
+  count, num_classes = found.scores.shape
+  correct, among = (int((found.ranks < k).sum()) for k in (1, _TOP))
+  percent = lambda right: 100 * right / count
+  interval = lambda right: tuple(
+    100 * bound for bound in statistics.wilson_interval(right, count)
   )
   agreement = per_class = confusion = None
-  if reference is not None and len(reference.labels) == len(ranks):
+  if reference is not None and len(reference.labels) == count:
     agreement = 100 * float((found.top1 == reference.top1).mean())
+  counts = confusion_of(found.labels, found.top1, num_classes)
+  images = counts.sum(axis=1)
+  shares = 100 * counts.diagonal() / np.maximum(1, images)
   if class_names:
-    counts = confusion_of(found.labels, found.top1, len(class_names))
     confusion = tuple(tuple(map(int, row)) for row in counts)
-    shares = 100 * counts.diagonal() / np.maximum(1, counts.sum(axis=1))
     per_class = dict(zip(class_names, map(float, shares), strict=True))
+  # The true class is always among as many classes as there are.
+  has_top = num_classes > _TOP
   return measurements.AccuracyRecord(
-    top1_percent=100 * correct / len(ranks),
-    top5_percent=100 * among / len(ranks),
+    top1_percent=percent(correct),
+    top5_percent=percent(among) if has_top else None,
     top1_ci95_percent=interval(correct),
-    num_examples=len(ranks),
-    top5_ci95_percent=interval(among),
+    num_examples=count,
+    top5_ci95_percent=interval(among) if has_top else None,
     calibration_error=statistics.calibration_error(
-      found.probabilities, found.labels
+      found.probabilities, found.ranks == 0
     ),
     agreement_percent=agreement,
     batch_size=found.batch_size,
     per_class_percent=per_class,
     confusion=confusion,
+    balanced_percent=float(shares[images > 0].mean()),
   )
 
 
@@ -251,15 +269,18 @@ def confusion_of(
 
 
 def rank_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Returns how many classes come before the label's, whole numbers (N,).
+  """Returns how many other classes are as likely as the label's, or more, (N,).
+
+  Ties count against a model: one that gives all classes the same score knows
+  nothing. So does a score that is no number.
 
   Args:
-    scores: (N, C), higher is likelier; among equals the first class wins.
+    scores: (N, C), higher is likelier.
     labels: (N,).
   """
   own = scores[np.arange(len(labels)), labels][:, None]
-  earlier = np.arange(scores.shape[1])[None] < labels[:, None]
-  return ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+  # The label's own class is never below itself.
+  return (~(scores < own)).sum(axis=1) - 1
 
 
 def _columns(

@@ -102,7 +102,9 @@ def summarize(timed: Timed, image: str) -> measurements.LatencyRecord:
     percentiles |= {name: value, f'{name}_ci95': interval}
   return measurements.LatencyRecord(
     mean=float(samples.mean()),
-    mean_ci95=statistics.mean_interval([np.mean(part) for part in timed.ms]),
+    mean_ci95=statistics.mean_time_interval(
+      [np.mean(part) for part in timed.ms]
+    ),
     min=float(samples.min()),
     std=float(samples.std()),
     runs=len(samples),

@@ -1,4 +1,8 @@
-"""Confidence of what was measured. Pure functions, 95 % where not said."""
+"""Confidence of what was measured. Pure functions, 95 % where not said.
+
+scipy.stats is imported where it is used, for it takes longer than the rest of a
+command that computes nothing.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +11,7 @@ import numpy as np
 
 from tfcompress.core import measurements
 
-_Z = 1.959964
-# Two-sided 95 % of Student's t, by degrees of freedom from 1 on.
-_STUDENT = (
-  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
-  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074,
-  2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+_LOW, _HIGH = 0.025, 0.975
 _BINS = 15
 _ROUNDED, _LOST = 0.01, 0.6
 
@@ -25,11 +23,17 @@ def mean_interval(values: Sequence[float]) -> measurements.Interval | None:
   """
   if len(values) < 2:
     return None
-  freedom = len(values) - 1
-  student = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else _Z
-  half = student * np.std(values, ddof=1) / math.sqrt(len(values))
+  from scipy import stats
+
+  half = stats.t.ppf(_HIGH, len(values) - 1) * stats.sem(values)
   mean = float(np.mean(values))
   return mean - float(half), mean + float(half)
+
+
+def mean_time_interval(values: Sequence[float]) -> measurements.Interval | None:
+  """Returns `mean_interval` of times (N,), none of which is below zero."""
+  interval = mean_interval(values)
+  return interval and (max(0.0, interval[0]), interval[1])
 
 
 def ratio(
@@ -60,35 +64,33 @@ def percentile_interval(
     samples: float64 (N,).
     percent: above 0 and below 100.
   """
-  count, share = len(samples), percent / 100
-  below = _binomial_quantile(count, share, 0.025)
-  above = _binomial_quantile(count, share, 0.975) + 1
+  from scipy import stats
+
+  count = len(samples)
+  quantiles = stats.binom.ppf((_LOW, _HIGH), count, percent / 100)
+  below, above = int(quantiles[0]), int(quantiles[1]) + 1
   if below < 1 or above > count:
     return None
   ordered = np.sort(samples)
   return float(ordered[below - 1]), float(ordered[above - 1])
 
 
-def wilson_interval(
-  correct: int, total: int, z: float = _Z
-) -> measurements.Interval:
+def wilson_interval(correct: int, total: int) -> measurements.Interval:
   """Returns the interval of a share (Wilson 1927), within 0..1."""
-  share = correct / total
-  center = share + z * z / (2 * total)
-  half = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-  scale = 1 + z * z / total
-  return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
+  from scipy import stats
+
+  found = stats.binomtest(correct, total).proportion_ci(method='wilson')
+  return float(found.low), float(found.high)
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def calibration_error(probabilities: np.ndarray, correct: np.ndarray) -> float:
   """Returns the expected calibration error, 0 to 1 (Guo 2017, equation 3).
 
   Args:
     probabilities: (N, C), rows sum to one.
-    labels: (N,).
+    correct: bool (N,), whether the likeliest class is right.
   """
   confidence = probabilities.max(axis=1)
-  correct = probabilities.argmax(axis=1) == labels
   bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
   error = 0.0
   for index in np.unique(bins):
@@ -110,20 +112,3 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
     return scores
   shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
   return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-def _binomial_quantile(count: int, share: float, level: float) -> int:
-  """The least k of which P(X <= k) is at least `level`."""
-  k = np.arange(count + 1)
-  # Through logarithms: the binomials themselves overflow.
-  choose = _log_factorials(count)
-  logarithm = (
-    choose[count] - choose[k] - choose[count - k]
-    + k * math.log(share) + (count - k) * math.log1p(-share)
-  )  # fmt: skip
-  return int(np.searchsorted(np.cumsum(np.exp(logarithm)), level))
-
-
-def _log_factorials(count: int) -> np.ndarray:
-  """Logarithms of 0!, 1!, ... count!."""
-  return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])

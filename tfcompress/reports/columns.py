@@ -57,6 +57,7 @@ COLUMNS = {
   'top1_percent': 'accuracy.top1_percent',
   'top1_low_percent': 'accuracy.top1_ci95_percent.0',
   'top1_high_percent': 'accuracy.top1_ci95_percent.1',
+  'balanced_percent': 'accuracy.balanced_percent',
   'top5_percent': 'accuracy.top5_percent',
   'top5_low_percent': 'accuracy.top5_ci95_percent.0',
   'top5_high_percent': 'accuracy.top5_ci95_percent.1',

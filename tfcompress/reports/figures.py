@@ -50,9 +50,14 @@ def interval(bounds: measurements.Interval | None, form: str) -> str:
 def with_half(
   value: float, bounds: measurements.Interval | None, form: str
 ) -> str:
-  """Returns a number and half of its interval, such as '0.485 ± 0.003'."""
+  """Returns a number and half of its interval, such as '0.485 ± 0.003'.
+
+  One that is cut off at zero is told by its ends: '0.485 (0.000 to 1.200)'.
+  """
   if bounds is None:
     return f'{value:{form}}'
+  if bounds[0] <= 0 < value:
+    return f'{value:{form}} ({interval(bounds, form)})'
   return f'{value:{form}} ± {(bounds[1] - bounds[0]) / 2:{form}}'
 
 
@@ -137,8 +142,11 @@ def _accuracy(record: measurements.Measurement) -> Iterator[Row]:
     number(top1, '.2f'),
     number(change, '+.2f', ' points'),
   )
-  bounds = interval(accuracy.top5_ci95_percent, '.2f')
-  yield Row('top-5, %', f'{accuracy.top5_percent:.2f}', bounds)
+  if accuracy.balanced_percent is not None:
+    yield Row('  balanced, by class', f'{accuracy.balanced_percent:.2f}')
+  if accuracy.top5_percent is not None:
+    bounds = interval(accuracy.top5_ci95_percent, '.2f')
+    yield Row('top-5, %', f'{accuracy.top5_percent:.2f}', bounds)
   if accuracy.agreement_percent is not None:
     yield Row('same top-1 as reference, %', f'{accuracy.agreement_percent:.2f}')
   if accuracy.calibration_error is not None:

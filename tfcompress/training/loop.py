@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 import tqdm
 
-from tfcompress.training import learner
+from tfcompress.training import learner, ranks
 
 CHECKPOINTS = 'checkpoints'
 LOGS = 'logs'
@@ -51,10 +51,7 @@ def fit(
   model.compile(
     optimizer,
     steps_per_execution=STEPS_PER_EXECUTION,
-    metrics=[
-      tf_keras.metrics.CategoricalAccuracy('top1'),
-      tf_keras.metrics.TopKCategoricalAccuracy(5, 'top5'),
-    ],
+    metrics=ranks.metrics(validation_data.element_spec[1].shape[-1]),
   )
   checkpoint = _Checkpoint(model, folder / CHECKPOINTS)
   first = checkpoint.restore()

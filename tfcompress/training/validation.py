@@ -6,6 +6,7 @@ import tf_keras
 from tfcompress.core import types
 from tfcompress.data import pipelines
 from tfcompress.training import job as job_lib
+from tfcompress.training import ranks
 
 _BATCH = 64
 
@@ -25,21 +26,26 @@ def metrics(model: tf_keras.Model, job: job_lib.Job) -> dict[str, float]:
   """Returns the figures of a finished model, in float32, as it is deployed.
 
   Returns:
-    `top1_percent`, `top5_percent` and `cross_entropy` in nats.
+    `top1_percent`, `top5_percent` where there are more classes, and
+    `cross_entropy` in nats.
   """
   predict = tf.function(lambda images: model(images, training=False))
-  found = {
-    'top1_percent': tf_keras.metrics.SparseCategoricalAccuracy(),
-    'top5_percent': tf_keras.metrics.SparseTopKCategoricalAccuracy(5),
-    'cross_entropy': tf_keras.metrics.SparseCategoricalCrossentropy(),
+  num_classes = len(job.source.class_names)
+  loss = tf_keras.metrics.CategoricalCrossentropy()
+  hits = {
+    metric: tf_keras.metrics.Mean() for metric in ranks.metrics(num_classes)
   }
   for images, labels in _batches(job):
     probabilities = predict(tf.cast(images, tf.float32))
-    for metric in found.values():
-      metric.update_state(labels, probabilities)
-  values = {name: float(metric.result()) for name, metric in found.items()}
-  for name in ('top1_percent', 'top5_percent'):
-    values[name] *= 100
+    targets = tf.one_hot(labels, num_classes)
+    loss.update_state(targets, probabilities)
+    for metric, mean in hits.items():
+      mean.update_state(metric(targets, probabilities))
+  values = {
+    f'{metric.__name__}_percent': 100 * float(mean.result())
+    for metric, mean in hits.items()
+  }
+  values['cross_entropy'] = float(loss.result())
   return {name: round(value, 4) for name, value in values.items()}
 
 
