@@ -174,8 +174,11 @@ class Outside:
     return self._model.answer(self._encoded(pixels.reshape(image.shape)))[1]
 
   def _encoded(self, image: np.ndarray) -> np.ndarray:
-    info = self._model.about.inputs[0]
-    return interface.encode(image[None], info, self._scaling)
+    """An image as the model takes it, with others where it takes several."""
+    about = self._model.about
+    others = self._random.choice(self._practice, about.batch_size - 1)
+    batch = np.concatenate([image[None], others])
+    return interface.encode(batch, about.inputs[0], self._scaling)
 
 
 class _Effort:

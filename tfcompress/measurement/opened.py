@@ -227,10 +227,10 @@ class Opened:
     """Runs one inference by our own clock.
 
     Args:
-      encoded: what the model takes, (1, S, S, 3) or (1, 3, S, S).
+      encoded: what the model takes, (B, S, S, 3) or (B, 3, S, S).
 
     Returns:
-      Scores (C,), and the milliseconds from the request to the answer.
+      Scores (C,) of the first image, and the milliseconds from the request to the answer.
     """
     batch = self._given.view(encoded.dtype).reshape(-1, *encoded.shape[1:])
     start = time.perf_counter()  # From when on the image can be seen.
