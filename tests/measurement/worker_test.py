@@ -279,3 +279,44 @@ def test_several_images_at_once_and_a_last_batch_of_fewer(name, tmp_path):
   assert rate.images == 0 or rate.images % count == 0
   with pytest.raises(ValueError, match=f'made for batches of {count}, got'):
     opened.throughput(count + 1, 0.0)
+
+
+def quantized(root: pathlib.Path, dtype: str) -> str:
+  """A network of pixels from -1 to 1, quantized, as users of MobileNet have it."""
+  layers = tf_keras.layers
+  tf_keras.utils.set_random_seed(0)
+  image = layers.Input((40, 40, 3), 1)
+  x = layers.Conv2D(4, 3, activation='relu')(image)
+  x = layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x))
+  converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model(image, x))
+  values = pictures(40).astype(np.float32) / 127.5 - 1
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  converter.representative_dataset = lambda: [[one[None]] for one in values]
+  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+  converter.inference_input_type = tf.as_dtype(dtype)
+  path = root / f'{dtype}.tflite'
+  path.write_bytes(converter.convert())
+  return str(path)
+
+
+@pytest.mark.parametrize('runtime', [Runtime.LITERT_CPU, Runtime.OPENVINO])
+@pytest.mark.parametrize('dtype', ['uint8', 'int8'])
+def test_bytes_go_in_as_they_are_whatever_the_scale(dtype, runtime, tmp_path):
+  path = quantized(tmp_path, dtype)
+  about, scores, _, _ = answered(measurements.OpenConfig(path, runtime))
+  info = about.inputs[0]
+  assert info.scale == pytest.approx(1 / 127.5, rel=0.01)
+  interpreter = litert.Interpreter(path)
+  interpreter.allocate_tensors()
+  (given,), (got,) = (
+    interpreter.get_input_details(),
+    interpreter.get_output_details(),
+  )
+  for image, ours in zip(pictures(40), scores):
+    less = 128 if dtype == 'int8' else 0
+    one = (image[None].astype(int) - less).astype(dtype)
+    interpreter.set_tensor(given['index'], one)
+    interpreter.invoke()
+    theirs = interpreter.get_tensor(got['index'])[0]
+    tolerance = 1e-6 if runtime is Runtime.LITERT_CPU else 0.05
+    np.testing.assert_allclose(ours, theirs, atol=tolerance)
