@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from tests import conftest
+from tests import cases, conftest
 from tests.measurement import run_test
 from tfcompress.core import measurements, records
 from tfcompress.models import io
@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = (
   'train', 'export', 'evaluate', 'compress', 'submit', 'leaderboard'
 )  # fmt: skip
+FILE = cases.path('f32.tflite')
 FLAGFILES = sorted((ROOT / 'flags').rglob('*.cfg'))
 TINY = (
   '--blocks=1,1',
@@ -221,6 +222,26 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
     ('train', '--learning_rate=inf', 'inf: expected a finite number'),
     ('evaluate', '--model=README.md', 'unknown format'),
     ('evaluate', '--model=setup.cfg --parts=sise', "'sise' is none of"),
+    (
+      'evaluate',
+      f'--model={FILE} --input_mean=1,2',
+      '--input_mean=1,2: expected a number, or three separated by commas',
+    ),
+    (
+      'evaluate',
+      f'--model={FILE} --input_std=1,2,x',
+      '--input_std=1,2,x: expected a number, or three',
+    ),
+    (
+      'evaluate',
+      f'--model={FILE} --input_std=0',
+      '--input_std: expected numbers above zero',
+    ),
+    (
+      'evaluate',
+      f'--model={FILE} --input_scaling=unit --input_mean=1',
+      '--input_scaling=unit beside --input_mean or --input_std: give the one',
+    ),
   ],
 )
 def test_wrong_flags_are_one_line(command, arguments, message, tmp_path):
@@ -269,6 +290,42 @@ def test_a_text_file_named_tflite_is_one_line(tmp_path):
   (tmp_path / 'model.tflite').write_text('no model, but some text')
   result = run('evaluate', f'--model={tmp_path}/model.tflite')
   assert 'not a .tflite file' in error_of(result)
+
+
+def test_pixels_and_sizes_by_flags(tmp_path):
+  dataset = cases.images('base', tmp_path)
+  caffe = run(
+    'evaluate', f'--model={cases.path("caffe.tflite")}',
+    f'--dataset={dataset}', '--parts=accuracy', '--input_channels=bgr',
+    '--input_mean=103.939,116.779,123.68', '--input_std=1',
+    '--output_file=record.json', cwd=tmp_path,
+  )  # fmt: skip
+  assert caffe.returncode == 0, caffe.stderr
+  record = records.read_measurement(tmp_path / 'record.json')
+  assert record.accuracy.top1_percent == pytest.approx(100 * 47 / 48)
+  assert record.dataset.preprocessing.mean == (103.939, 116.779, 123.68)
+  assert 'bgr, as the flag says' in caffe.stdout
+  smaller = run(
+    'evaluate', f'--model={FILE}', '--parts=size', '--input_size=32'
+  )
+  assert 'made for images of 40 pixels, got --input_size=32' in smaller.stderr
+
+
+def test_all_runtimes_are_tried_and_those_that_fail_named():
+  onnxruntime = pytest.importorskip(
+    'onnxruntime', reason='the extra onnx is not installed'
+  )
+  if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+    pytest.skip('ONNX Runtime has CUDA')
+  found = run(
+    'evaluate', f'--model={cases.path("nchw_dyn_fixed.onnx")}',
+    '--parts=size', '--runtime=all',
+  )  # fmt: skip
+  assert found.returncode == 0, found.stderr
+  lines = found.stdout.splitlines()
+  for name in ('onnxruntime ', 'openvino '):
+    assert any(line.startswith(name) for line in lines)
+  assert 'onnxruntime (gpu) not measured: ' in found.stdout
 
 
 def test_the_whole_path_from_images_to_a_score(folder, tmp_path):

@@ -262,7 +262,7 @@ def require_measurable(result: Result) -> None:
     measurements.MeasureConfig(
       measurements.OpenConfig(str(result.export)),
       data=result.manifest.data,
-      input_scaling=types.Normalization.RAW,
+      input_scaling=types.Preprocessing(),
       class_names=result.manifest.class_names,
     )
   )

@@ -11,6 +11,7 @@ of its own, which sees no labels, no network and no files of yours but its own.
 """
 
 import dataclasses
+import math
 import pathlib
 import tempfile
 from collections.abc import Sequence
@@ -78,6 +79,14 @@ def _define_open_flags() -> None:
     'measures the harness',
   )
   flags.DEFINE_integer('num_threads', 1, 'of one timed inference', 1)
+  flags.DEFINE_integer(
+    'input_size',
+    None,
+    'height and width in pixels of the images of a file that takes any; '
+    f'{measurements.USUAL_SIZE}, with a warning, if nothing tells',
+    1,
+    4096,
+  )
   cli_flags.define(
     measurements.OpenConfig,
     device='where tensorflow, torch and onnxruntime compute',
@@ -101,11 +110,22 @@ def _define_measure_flags() -> None:
     'what the file expects of its pixels; its metadata tells if not given, '
     'else auto, which tries all on labelled images',
   )
+  for name, text in (
+    ('mean', 'what is taken off each pixel, of 0 to 255'),
+    ('std', 'what each pixel is divided by after that'),
+  ):
+    flags.DEFINE_list(
+      f'input_{name}',
+      None,
+      f'{text}: a number, or three separated by commas, in the order of '
+      '--input_channels; in place of --input_scaling',
+    )
   cli_flags.define(
     measurements.MeasureConfig,
+    input_channels='the order of colors that the file expects',
     class_map=(
       'file with the index of the output of each class, a line a class, for a '
-      'model with more outputs than classes'
+      'model with more outputs than classes, or of another order'
     ),
     runs=('timed inferences, at least', 1),
     seconds=('of timed inferences, at least', 0.0),
@@ -195,7 +215,13 @@ def _config(
   _require_files()
   return cli_flags.read(
     measurements.MeasureConfig,
-    file=cli_flags.read(measurements.OpenConfig, model=path, runtime=runtime),
+    file=cli_flags.read(
+      measurements.OpenConfig,
+      model=path,
+      runtime=runtime,
+      image_size=FLAGS.input_size
+      or metadata.get('model', {}).get('input_size'),
+    ),
     parts=parts,
     data=cli_flags.data_spec(data),
     **_scaling(metadata),
@@ -219,12 +245,48 @@ def _require_files() -> None:
 
 def _scaling(metadata: dict) -> dict[str, object]:
   """What a file expects of its pixels, and who says so."""
-  known = metadata.get('input_scaling')
-  wanted = FLAGS.input_scaling or known or _AUTO
+  if FLAGS.input_mean is not None or FLAGS.input_std is not None:
+    return {'input_scaling': _in_numbers(), 'scaling_source': 'flag'}
+  wanted = FLAGS.input_scaling or metadata.get('input_scaling')
+  if wanted in (None, _AUTO):
+    return {'input_scaling': None, 'scaling_source': wanted or 'file'}
+  preprocessing = types.Normalization(wanted).preprocessing
+  by_flag = cli_flags.given('input_scaling', 'input_channels')
   return {
-    'input_scaling': None if wanted == _AUTO else types.Normalization(wanted),
-    'scaling_source': 'flag' if FLAGS.input_scaling else 'metadata',
+    'input_scaling': preprocessing.ordered(FLAGS.input_channels),
+    'scaling_source': 'flag' if by_flag else 'metadata',
   }
+
+
+def _in_numbers() -> types.Preprocessing:
+  """What --input_mean and --input_std say, each with its default."""
+  if FLAGS.input_scaling:
+    raise ValueError(
+      f'--input_scaling={FLAGS.input_scaling} beside --input_mean or --input_std: '
+      'give the one or the others'
+    )
+  std = _colors('input_std', 1.0)
+  if not all(number > 0 for number in std):
+    raise ValueError('--input_std: expected numbers above zero')
+  return types.Preprocessing(
+    _colors('input_mean', 0.0), std, FLAGS.input_channels
+  )
+
+
+def _colors(name: str, default: float) -> tuple[float, ...]:
+  """A flag's number for each channel."""
+  given = FLAGS[name].value or []
+  try:
+    numbers = [float(text) for text in given]
+  except ValueError:
+    numbers = [math.nan]
+  if len(numbers) not in (0, 1, 3) or not all(map(math.isfinite, numbers)):
+    raise ValueError(
+      f'--{name}={",".join(given)}: expected a number, or three separated by '
+      'commas'
+    )
+  numbers = numbers or [default]
+  return tuple(numbers * (3 // len(numbers)))
 
 
 def _on_all_runtimes(
@@ -317,8 +379,11 @@ def _beside(
       num_threads=config.file.num_threads,
     ),
     parts=tuple(part for part in config.parts if part not in known),
-    input_scaling=types.Normalization(scaling) if scaling else None,
+    input_scaling=(
+      types.Normalization(scaling).preprocessing if scaling else None
+    ),
     scaling_source='metadata',
+    input_channels=types.Channels.RGB,
   )
   return _Baseline(source, config=beside)
 

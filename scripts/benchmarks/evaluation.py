@@ -83,7 +83,7 @@ def latency_config(path: str, **fields) -> measurements.MeasureConfig:
   return measurements.MeasureConfig(
     measurements.OpenConfig(path, num_threads=1),
     parts=(measurements.Part.LATENCY,),
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Preprocessing(),
     **fields,
   )
 
@@ -132,7 +132,7 @@ def accuracy() -> None:
         ).take(count // chunk)
         start = time.perf_counter()
         ours.classify(
-          model, slots, batches.as_numpy_iterator(), types.Normalization.RAW
+          model, slots, batches.as_numpy_iterator(), types.Preprocessing()
         )
         rates.append(count / (time.perf_counter() - start))
         level = model.level.value
@@ -225,7 +225,7 @@ def peak_mib(path: str, images: int, folder: str) -> float:
     'config = measurements.MeasureConfig(\n'
     '  measurements.OpenConfig(sys.argv[1]),\n'
     '  data=types.DataSpec("folder:" + sys.argv[2]),\n'
-    '  input_scaling=types.Normalization.RAW)\n'
+    '  input_scaling=types.Preprocessing())\n'
     'found, _ = accuracy.measure(config)\n'
     'assert len(found.labels) == int(sys.argv[3]), found\n'
     'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n'

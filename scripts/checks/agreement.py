@@ -132,7 +132,7 @@ def _cell(sample, runtime: Runtime, expected: np.ndarray, data) -> Cell:
   file = dataclasses.replace(sample.file, runtime=runtime)
   is_own = runtime is load.runtimes_of(file.model)[0]
   config = measurements.MeasureConfig(
-    file, data=data, input_scaling=types.Normalization.RAW
+    file, data=data, input_scaling=types.Preprocessing()
   )
   try:
     found, _ = accuracy.measure(config)

@@ -111,7 +111,7 @@ def _open(case: Case, channel: connection.Connection) -> None:
     with opened.Opened(case.file, _LIMITS) as model:
       slots = model.share(_IMAGES)
       slots[0] = np.arange(slots[0].size).reshape(slots[0].shape) % 256
-      model.begin_predict(0, _IMAGES, types.Normalization.RAW)
+      model.begin_predict(0, _IMAGES, types.Preprocessing())
       scores, _ = model.scores(0, _IMAGES)
     channel.send((OPENED, str(scores.shape)))
   except ValueError as error:

@@ -137,7 +137,7 @@ def test_static_files_take_every_io_dtype(network, images, tmp_path):
     backend = load.open_model(str(path))
     (pixels,), (out,) = backend.inputs, backend.outputs
     assert pixels.dtype == out.dtype == dtype.value
-    raw = types.Normalization.RAW
+    raw = types.Preprocessing()
     encoded = interface.encode(images[:1], pixels, raw)
     decoded[dtype] = interface.decode(backend.predict(encoded), out)
     backend.close()

@@ -13,7 +13,7 @@ LIMITS = measurements.Limits(isolation=measurements.Isolation.PROCESS)
 
 
 def config(path: str, data: types.DataSpec, **fields):
-  scaling = fields.pop('input_scaling', types.Normalization.RAW)
+  scaling = fields.pop('input_scaling', types.Preprocessing())
   return measurements.MeasureConfig(
     measurements.OpenConfig(path),
     data=data,

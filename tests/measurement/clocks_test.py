@@ -47,7 +47,7 @@ def timed(file: measurements.OpenConfig, strict: bool = True, **beside):
   """The model's times, and those of another beside it."""
   config = lambda file: measurements.MeasureConfig(
     file,
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Preprocessing(),
     limits=LIMITS,
     strict=strict,
     **{'runs': 40, 'seconds': 0.0, 'processes': 1, 'warmup_runs': 2},
@@ -72,7 +72,7 @@ def test_a_tflite_is_compared_too(exported, folder):
   wrong = witness.Witness(images, np.zeros((60, 3), np.float32))
   config = measurements.MeasureConfig(
     measurements.OpenConfig(path, num_threads=1),
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Preprocessing(),
     limits=LIMITS,
     runs=40,
     processes=2,
@@ -96,7 +96,7 @@ def test_only_runs_count_whose_answers_are_compared(tmp_path):
   scores = images.mean((1, 2))[:, ::-1].astype(np.float32)
   config = measurements.MeasureConfig(
     measurements.OpenConfig(str(path), num_threads=1, image_size=48),
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Preprocessing(),
     limits=LIMITS,
     **{'runs': 20, 'seconds': 0.0, 'processes': 1, 'warmup_runs': 2},
   )

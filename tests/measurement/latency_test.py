@@ -16,7 +16,7 @@ LIMITS = measurements.Limits(isolation=measurements.Isolation.PROCESS)
 def config(file: measurements.OpenConfig, **fields):
   return measurements.MeasureConfig(
     file,
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Preprocessing(),
     limits=LIMITS,
     **{'runs': 20, 'seconds': 0.0, 'processes': 2, 'warmup_runs': 2, **fields},
   )

@@ -2,7 +2,9 @@
 
 import dataclasses
 import pathlib
+import platform
 import socket
+import struct
 import time
 
 import numpy as np
@@ -10,11 +12,11 @@ import pytest
 
 from tests.measurement import programs
 from tfcompress.core import measurements, types
-from tfcompress.measurement import opened, sandbox
+from tfcompress.measurement import opened, sandbox, syscalls
 
 Isolation = measurements.Isolation
 LIMITS = measurements.Limits(time_limit=20, memory_limit=1500)
-RAW = types.Normalization.RAW
+RAW = types.Preprocessing()
 
 
 def bubblewrap_works() -> bool:
@@ -178,7 +180,19 @@ def test_plain_processes_do_and_the_record_says_so(
     'files of others',
     'labels',
     'number of processes',
+    'system calls',
   )
+
+
+def test_a_filter_of_nothing_is_not_claimed(monkeypatch):
+  level = Isolation.BUBBLEWRAP
+  known = sandbox.record(level)
+  assert 'system calls' in known.contained and not known.open
+  monkeypatch.setattr(platform, 'machine', lambda: 'riscv64')
+  assert syscalls.program() == struct.pack('=HBBI', 6, 0, 0, 0x7FFF0000)
+  unknown = sandbox.record(level)
+  assert unknown.open == ('system calls',)
+  assert 'system calls' not in unknown.contained
 
 
 def test_outputs_that_are_not_finite(tmp_path):

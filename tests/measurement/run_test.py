@@ -22,7 +22,7 @@ def config(path: str, data: types.DataSpec, **fields):
   return measurements.MeasureConfig(
     measurements.OpenConfig(path, num_threads=1),
     data=data,
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Preprocessing(),
     **{'runs': 5, 'seconds': 0.0, 'processes': 2, 'warmup_runs': 1, **fields},
   )
 

@@ -112,7 +112,7 @@ def samples(tmp_path_factory) -> dict[str, str]:
 def encoded_for(backend, count: int) -> np.ndarray:
   size = sample_models.SIZE
   images = np.random.RandomState(1).randint(0, 256, (count, size, size, 3))
-  scaling = types.Normalization.RAW
+  scaling = types.Preprocessing()
   return interface.encode(images.astype(np.uint8), backend.inputs[0], scaling)
 
 
@@ -154,7 +154,7 @@ FORMATS = ['artifact', 'keras', 'h5', 'saved_model', 'export', 'tflite', 'int8']
 def test_every_format_gives_the_parents_probabilities(name, paths, baseline):
   backend = load.open_model(paths[name])
   assert interface.image_size(backend, measurements.OpenConfig(name)) == 48
-  encoded = interface.encode(IMAGES, backend.inputs[0], types.Normalization.RAW)
+  encoded = interface.encode(IMAGES, backend.inputs[0], types.Preprocessing())
   raw = np.concatenate([backend.predict(one[None]) for one in encoded])
   got = interface.decode(raw, backend.outputs[0])
   backend.close()
@@ -168,7 +168,7 @@ def test_every_format_gives_the_parents_probabilities(name, paths, baseline):
 @pytest.mark.parametrize('name', ['tflite', 'keras', 'int8'])
 def test_a_batch_gives_what_single_images_give(name, paths):
   backend = load.open_model(paths[name])
-  encoded = interface.encode(IMAGES, backend.inputs[0], types.Normalization.RAW)
+  encoded = interface.encode(IMAGES, backend.inputs[0], types.Preprocessing())
   together = backend.predict(encoded)
   alone = np.concatenate([backend.predict(one[None]) for one in encoded])
   np.testing.assert_allclose(
@@ -193,12 +193,12 @@ def test_encoding_by_hand():
     'x', (1, 1, 1, 3), dtype, scale, zero
   )
   encode = lambda *args: interface.encode(pixels, *args).ravel().tolist()
-  raw, unit = types.Normalization.RAW, types.Normalization.UNIT
+  raw, unit = types.Preprocessing(), types.Normalization.UNIT.preprocessing
   assert encode(info('uint8', 1.0, 0), raw) == [0, 100, 255]
   assert encode(info('int8', 1.0, -128), raw) == [-128, -28, 127]
   assert encode(info('uint8', 1 / 255, 0), unit) == [0, 100, 255]
   np.testing.assert_allclose(
-    encode(info('float32'), types.Normalization.IMAGENET),
+    encode(info('float32'), types.Normalization.IMAGENET.preprocessing),
     [-0.485 / 0.229, (100 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225],
     rtol=1e-6,
   )

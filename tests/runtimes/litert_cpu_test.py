@@ -1,6 +1,7 @@
 """Signatures, free sizes and operators of `.tflite` files."""
 
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from tests.runtimes import sample_models
 from tfcompress.core import measurements
-from tfcompress.runtimes import load
+from tfcompress.runtimes import load, tflite_file
 
 SIZE = sample_models.SIZE
 IMAGE = tf.TensorSpec((1, SIZE, SIZE, 3))
@@ -143,4 +144,22 @@ def test_operators_that_litert_lacks(settings, message, tmp_path):
   spec = tf.TensorSpec((1, 3, 3, 3))
   path = write(tmp_path / 'a.tflite', tf.linalg.det, spec, **settings)
   with pytest.raises(ValueError, match=f'a.tflite: .*{message}'):
+    opened(path)
+
+
+@pytest.mark.parametrize(
+  'name', ['edge-detection', 'my.op::v2 (fast)', 'Edge_Custom']
+)
+def test_a_custom_operator_is_named_in_full(name, tmp_path):
+  spec = tf.TensorSpec((1, 3, 3, 3))
+  path = write(
+    tmp_path / 'a.tflite', tf.linalg.det, spec, allow_custom_ops=True
+  )
+  model = tflite_file.model_of(pathlib.Path(path).read_bytes())
+  [code] = [one for one in model.operatorCodes if one.customCode]
+  code.customCode = name.encode()
+  pathlib.Path(path).write_bytes(tflite_file.packed(model))
+  with pytest.raises(
+    ValueError, match=f"operator {re.escape(name)} is not of LiteRT's own"
+  ):
     opened(path)

@@ -69,7 +69,7 @@ def test_a_keras_model_runs_for_inference(tmp_path):
     return Doubts()
   """
   backend = opened(tmp_path, code)
-  assert backend.inputs[0].shape == (-1, 224, 224, 3)
+  assert backend.inputs[0].shape == (-1, -1, -1, 3)
   np.testing.assert_allclose(backend.predict(LARGE), MEANS, rtol=1e-5)
 
 
@@ -90,11 +90,11 @@ def test_saved_models(tmp_path):
 @pytest.mark.parametrize(
   ('code', 'shape'),
   [
-    (AVERAGE, (-1, 224, 224, 3)),
-    ('lambda x: {"scores": tf.reduce_mean(x, (1, 2))}', (-1, 224, 224, 3)),
-    ('lambda x: x.numpy().mean((1, 2))', (-1, 224, 224, 3)),
-    ('lambda x: tf.reduce_mean(x, (1, 2))[:1]', (1, 224, 224, 3)),
-    ('tf.function(lambda x: tf.reduce_mean(x, (1, 2)))', (-1, 224, 224, 3)),
+    (AVERAGE, (-1, -1, -1, 3)),
+    ('lambda x: {"scores": tf.reduce_mean(x, (1, 2))}', (-1, -1, -1, 3)),
+    ('lambda x: x.numpy().mean((1, 2))', (-1, -1, -1, 3)),
+    ('lambda x: tf.reduce_mean(x, (1, 2))[:1]', (1, -1, -1, 3)),
+    ('tf.function(lambda x: tf.reduce_mean(x, (1, 2)))', (-1, -1, -1, 3)),
     (
       'lambda x: tf.reduce_mean(tf.ensure_shape(x, (None, 3, 224, 224)), (2, 3))',
       (-1, 3, 224, 224),
@@ -142,7 +142,7 @@ def test_a_torch_function(tmp_path):
     return lambda x: x.mean((2, 3)) @ weight
   """
   backend = opened(tmp_path, code, 'model.pth')
-  assert backend.inputs[0].shape == (-1, 3, 224, 224)
+  assert backend.inputs[0].shape == (-1, 3, -1, -1)
   images = np.ascontiguousarray(LARGE.transpose(0, 3, 1, 2))
   np.testing.assert_allclose(backend.predict(images), MEANS, rtol=1e-5)
 

@@ -25,7 +25,7 @@ def opened(path: str, **options):
 
 def scores(backend) -> np.ndarray:
   info = backend.inputs[0]
-  images = interface.encode(IMAGES, info, types.Normalization.RAW)
+  images = interface.encode(IMAGES, info, types.Preprocessing())
   return interface.decode(backend.predict(images), backend.outputs[0])
 
 

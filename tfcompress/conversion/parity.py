@@ -72,7 +72,7 @@ def measure(
   """
   backend = load.open_model(path, num_threads=num_threads)
   info, out = backend.inputs[0], backend.outputs[0]
-  encoded = interface.encode(known.images, info, types.Normalization.RAW)
+  encoded = interface.encode(known.images, info, types.Preprocessing())
   file = np.concatenate(
     [interface.decode(backend.predict(one[None]), out) for one in encoded]
   )

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from tfcompress.core import types
 
+USUAL_SIZE = 224  # pixels, where nothing tells how large images are to be
+
 
 class Runtime(enum.Enum):
   """What runs a file."""
@@ -71,7 +73,8 @@ class OpenConfig:
     loader: a `.py` file whose `load_model(path)` returns what PyTorch or
       TensorFlow runs: the module of a state dict, for example.
     allow_pickle: a `.pt` may run code of its own as it is opened.
-    image_size: height and width in pixels of what a model gets that takes any.
+    image_size: height and width in pixels of what a model gets that takes any;
+      None takes USUAL_SIZE.
     environment: the folder of a virtual environment whose packages come before
       ours, which it names in a `.pth` file; '' for none.
   """
@@ -89,8 +92,13 @@ class OpenConfig:
   custom_objects: str = ''
   loader: str = ''
   allow_pickle: bool = False
-  image_size: int = 224
+  image_size: int | None = None
   environment: str = ''
+
+  @property
+  def size_of_any(self) -> int:
+    """Height and width of what a model gets that takes any."""
+    return self.image_size or USUAL_SIZE
 
   @property
   def own_code(self) -> tuple[str, ...]:
@@ -127,9 +135,12 @@ class MeasureConfig:
     file: how to open it.
     parts: what to measure.
     data: the images for accuracy, and for timing.
-    input_scaling: what the file expects of its pixels; None tries all on
-      labelled images.
-    scaling_source: who says so, 'flag' or 'metadata'.
+    input_scaling: what the file expects of its pixels; None takes what the file
+      itself says, else tries the usual ones on labelled images.
+    scaling_source: who says so, 'flag' or 'metadata'; 'auto' tries whatever the
+      file says.
+    input_channels: the order of colors of what is tried, or of what the file
+      says.
     class_names: of the model's outputs, which the data must have; empty where
       the file does not tell.
     class_map: a text file that names for each of the data's classes, in order,
@@ -149,8 +160,9 @@ class MeasureConfig:
   file: OpenConfig
   parts: tuple[Part, ...] = tuple(Part)
   data: types.DataSpec = types.DataSpec()
-  input_scaling: types.Normalization | None = None
+  input_scaling: types.Preprocessing | None = None
   scaling_source: str = 'flag'
+  input_channels: types.Channels = types.Channels.RGB
   class_names: tuple[str, ...] = ()
   class_map: str = ''
   runs: int = 500
@@ -185,11 +197,26 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecord:
+  """A model file.
+
+  Attributes:
+    path: as it was given.
+    sha256: of the file.
+    format: of runtimes.formats.
+    inputs: what it takes.
+    outputs: what it gives.
+    image_size: height and width in pixels of what it was given.
+    batch_size: images that one inference takes; more than one only where the
+      file has it so.
+  """
+
   path: str
   sha256: str
   format: str
   inputs: tuple[TensorInfo, ...]
   outputs: tuple[TensorInfo, ...]
+  image_size: int | None = None
+  batch_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,11 +228,13 @@ class DatasetRecord:
     split: of it.
     num_examples: images that were classified.
     transform: how they were brought to size.
-    input_scaling: what was done to their pixels.
+    input_scaling: what was done to their pixels, in words.
     skipped_examples: images that did not decode.
-    scaling_source: 'metadata', 'flag' or 'auto'.
+    scaling_source: 'metadata', 'flag', 'auto', or 'file' where the model's own
+      file says it.
     scaling_top1_percent: of 'auto', by every candidate, on a part of the images.
     class_names: of the outputs, in order.
+    preprocessing: what was done to their pixels, in numbers.
   """
 
   name: str
@@ -217,6 +246,7 @@ class DatasetRecord:
   scaling_source: str | None = None
   scaling_top1_percent: Mapping[str, float] | None = None
   class_names: tuple[str, ...] = ()
+  preprocessing: types.Preprocessing | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +290,7 @@ Interval = tuple[float, float]  # 95 % confidence, low and high
 
 @dataclasses.dataclass(frozen=True)
 class LatencyRecord:
-  """One image at a time, in milliseconds.
+  """One image, in milliseconds; of a file that takes several at once, its share.
 
   Attributes:
     mean: of all samples, as the percentiles below.

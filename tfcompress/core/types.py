@@ -40,6 +40,69 @@ class Normalization(enum.Enum):
       return tuple(-m / std for m, std in zip(IMAGENET_MEAN, IMAGENET_STD))
     return (-1.0 if self is Normalization.SYMMETRIC else 0.0,) * 3
 
+  @property
+  def preprocessing(self) -> Preprocessing:
+    """The same as a mean and a standard deviation."""
+    if self is Normalization.IMAGENET:
+      return Preprocessing(
+        tuple(255 * mean for mean in IMAGENET_MEAN),
+        tuple(255 * std for std in IMAGENET_STD),
+      )
+    std = {'raw': 1.0, 'unit': 255.0, 'symmetric': 127.5}[self.value]
+    mean = 127.5 if self is Normalization.SYMMETRIC else 0.0
+    return Preprocessing((mean,) * 3, (std,) * 3)
+
+
+class Channels(enum.Enum):
+  """The order of a pixel's colors."""
+
+  RGB = 'rgb'
+  BGR = 'bgr'
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+  """What becomes of raw RGB pixels x, 0..255: an order, then (x - mean) / std.
+
+  Attributes:
+    mean: of each channel, in the order that the model takes.
+    std: likewise.
+    channels: that order.
+  """
+
+  mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+  std: tuple[float, ...] = (1.0, 1.0, 1.0)
+  channels: Channels = Channels.RGB
+
+  @property
+  def is_raw(self) -> bool:
+    """Whether the values of pixels stay as they are."""
+    return set(self.mean) == {0.0} and set(self.std) == {1.0}
+
+  @property
+  def label(self) -> str:
+    """Such as 'imagenet', 'unit, bgr' or '(x - 128) / 64'."""
+    name = next(
+      (
+        one.value
+        for one in Normalization
+        if one.preprocessing.ordered(self.channels) == self
+      ),
+      f'(x - {_brief(self.mean)}) / {_brief(self.std)}',
+    )
+    return name if self.channels is Channels.RGB else f'{name}, bgr'
+
+  def ordered(self, channels: Channels) -> Preprocessing:
+    """Returns the same for a model that takes colors in another order."""
+    if channels is self.channels:
+      return self
+    return Preprocessing(self.mean[::-1], self.std[::-1], channels)
+
+
+def _brief(values: tuple[float, ...]) -> str:
+  """One number where all are the same."""
+  return ', '.join(f'{value:g}' for value in dict.fromkeys(values))
+
 
 class Stem(enum.Enum):
   """What comes before the first stage; the smaller the image, the less."""

@@ -84,7 +84,9 @@ def config(
     file=on_device(measurements.OpenConfig(path), device, host.challenge),
     parts=(_Part.LATENCY,),
     data=host.data,
-    input_scaling=types.Normalization(scaling) if scaling else None,
+    input_scaling=(
+      types.Normalization(scaling).preprocessing if scaling else None
+    ),
     scaling_source='metadata',
     runs=rules_of.runs,
     seconds=rules_of.seconds,

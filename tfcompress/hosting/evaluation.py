@@ -199,7 +199,7 @@ def _measured(
   host: hosts.Host,
   found: submission.Submission,
   file: measurements.OpenConfig,
-  scaling: types.Normalization | None,
+  scaling: types.Preprocessing | None,
   figures: measurements.BaselineRecord,
 ) -> list[measurements.Measurement]:
   """Measures a submission on every device, the ranking one first."""
@@ -219,7 +219,7 @@ def _measured(
   return measured
 
 
-def _scaling(found: submission.Submission) -> types.Normalization | None:
+def _scaling(found: submission.Submission) -> types.Preprocessing | None:
   """What metadata.json says that the model expects of its pixels."""
   path = found.folder / challenges.METADATA
   ours = records.read_json(path).get('tfcompress')
@@ -230,7 +230,7 @@ def _scaling(found: submission.Submission) -> types.Normalization | None:
       f'{path}: tfcompress.input_scaling is {told!r:.60}, expected one of '
       f'{", ".join(known)}'
     )
-  return known.get(told)
+  return known[told].preprocessing if told else None
 
 
 def _scored(

@@ -15,13 +15,19 @@ import tqdm
 
 from tfcompress.core import measurements, ranks, types
 from tfcompress.data import pipelines, sources
-from tfcompress.measurement import opened, statistics, witness
+from tfcompress.measurement import (
+  opened,
+  preprocessing,
+  statistics,
+  witness,
+)
 from tfcompress.runtimes import load
 
 # Images that change hands at once. At the end of each the copies of a model wait
 # for the last; those of a slow one must answer in time.
 _CHUNK, _SLOW_CHUNK, _SLOW_MS = 96, 8, 500
 _TOP = 5
+_ROUNDED = 0.01  # that a probability may be above one
 _TRIED_IMAGES = 200
 _LONGEST_MAP = 2**20  # characters
 # The same for all models of this process, and known to none of them: images lie
@@ -46,6 +52,7 @@ class Classified:
     labels: (N,).
     batch_size: images that went through the model at once.
     answers: what came of some of the images; for who compares.
+    warnings: what makes this doubtful.
   """
 
   scores: np.ndarray
@@ -53,6 +60,7 @@ class Classified:
   labels: np.ndarray
   batch_size: int
   answers: witness.Witness | None = None
+  warnings: tuple[str, ...] = ()
 
   @functools.cached_property
   def ranks(self) -> np.ndarray:
@@ -88,24 +96,36 @@ def measure(
   with opened.Opened(file, config.limits, copies=copies) as model:
     columns = _columns(model, source, config)
     slots = model.share(chunk_of(model))
-    scaling, tried = config.input_scaling, None
+    scaling, says = preprocessing.told(config, model.about)
+    tried, doubts = None, []
     with pipelines.naming_corrupt_images(source):
       if scaling is None:
-        scaling, tried = _found_scaling(model, slots, source, config, columns)
+        scaling, tried, doubts = _found_scaling(
+          model, slots, source, config, columns
+        )
       found = classify(
         model, slots, _batches(model, source, config), scaling, columns,
         source.num_examples[types.Split.VALIDATION],
       )  # fmt: skip
+  by_chance = preprocessing.of_chance(
+    int((found.top1 == found.labels).sum()),
+    len(found.labels),
+    len(source.class_names),
+    tried=tried is not None,
+  )
+  # Of candidates none of which fits, no one is expected to be the best.
+  found = dataclasses.replace(found, warnings=tuple(by_chance or doubts))
   return found, measurements.DatasetRecord(
     name=source.name,
     split=types.Split.VALIDATION.value,
     num_examples=len(found.labels),
     transform=config.data.transform.value,
-    input_scaling=scaling.value,
+    input_scaling=scaling.label,
     skipped_examples=source.skipped_examples[types.Split.VALIDATION],
-    scaling_source='auto' if tried else config.scaling_source,
+    scaling_source=says,
     scaling_top1_percent=tried,
     class_names=source.class_names,
+    preprocessing=scaling,
   )
 
 
@@ -118,7 +138,7 @@ def classify(
   model: opened.Opened,
   slots: np.ndarray,
   batches: Iterable[tuple[np.ndarray, np.ndarray]],
-  scaling: types.Normalization,
+  scaling: types.Preprocessing,
   columns: np.ndarray | None = None,
   total: int | None = None,
 ) -> Classified:
@@ -148,6 +168,8 @@ def classify(
   scores, labels, batch_sizes = zip(*parts)
   scores = np.concatenate(scores)
   answers = kept.witness(scores)
+  if scores.shape[1] == 1:
+    scores = as_two(scores)
   probabilities = statistics.probabilities(scores)
   if columns is not None:
     scores, probabilities = scores[:, columns], probabilities[:, columns]
@@ -157,6 +179,18 @@ def classify(
   return Classified(
     scores, probabilities, np.concatenate(labels), batch_sizes[0], answers
   )
+
+
+def as_two(scores: np.ndarray) -> np.ndarray:
+  """Returns scores (N, 2) of two classes, where a model gives the second's.
+
+  Args:
+    scores: (N, 1), its probability, or its logit where some are none.
+  """
+  if scores.min() < 0 or scores.max() > 1 + _ROUNDED:
+    return np.concatenate([np.zeros_like(scores), scores], axis=1)
+  second = scores.clip(max=1)
+  return np.concatenate([1 - second, second], axis=1)
 
 
 class _Kept:
@@ -248,6 +282,14 @@ def _columns(
   """
   outputs, classes = model.about.num_outputs, len(source.class_names)
   path = config.file.model
+  if outputs == 1:
+    if classes != 2:
+      raise ValueError(
+        f'{path} has one output, {source.name} {classes} classes; one output '
+        'tells two classes apart: give --dataset the images of two, or a model '
+        'with a score for each class'
+      )
+    outputs = 2
   if config.class_map:
     columns = _class_map(config.class_map, classes)
     if columns.max() < outputs:
@@ -301,8 +343,8 @@ def _batches(model, source, config) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _found_scaling(
   model, slots, source, config, columns
-) -> tuple[types.Normalization, dict[str, float]]:
-  """The scaling that classifies best, and the top-1 of every candidate."""
+) -> tuple[types.Preprocessing, dict[str, float], list[str]]:
+  """What classifies best, the top-1 of every candidate, and doubts of it."""
   images, labels = pipelines.evenly_drawn(
     source,
     types.Split.VALIDATION,
@@ -315,11 +357,13 @@ def _found_scaling(
     (images[start : start + chunk], labels[start : start + chunk])
     for start in range(0, len(images), chunk)
   ]
-  tried = {}
-  for scaling in types.Normalization:
+  right = {}
+  for scaling in preprocessing.candidates(config.input_channels):
     found = classify(model, slots, parts, scaling, columns)
-    tried[scaling.value] = 100 * float((found.top1 == found.labels).mean())
-  return types.Normalization(max(tried, key=tried.get)), tried
+    right[scaling] = found.top1 == found.labels
+  best, doubts = preprocessing.best(right, model.about.inputs[0])
+  tried = {one.label: 100 * float(hits.mean()) for one, hits in right.items()}
+  return best, tried, doubts
 
 
 def _in_turns(

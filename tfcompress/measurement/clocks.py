@@ -14,8 +14,15 @@ import time
 
 import numpy as np
 
-from tfcompress.core import measurements, types
-from tfcompress.measurement import opened, replies, sandbox, warmup, witness
+from tfcompress.core import measurements
+from tfcompress.measurement import (
+  opened,
+  preprocessing,
+  replies,
+  sandbox,
+  warmup,
+  witness,
+)
 from tfcompress.runtimes import interface
 
 NUM_IMAGES = 8  # to make others of, that do not count
@@ -54,7 +61,7 @@ class Inside:
     rows = max(len(images.images), min(self._least, _MOST_OF_TURN), NUM_IMAGES)
     self.slots = model.share(rows)
     self.slots[0, : len(images.images)] = images.images
-    model.prepare(count, _scaling(config))
+    model.prepare(count, preprocessing.of_timed(config, model.about))
     self._new = list(range(count, len(images.scores)))
     self._due: list[list[int]] = []
     self._effort = _Effort(model, config)
@@ -117,7 +124,7 @@ class Outside:
   ):
     """As `Inside`; the more images there are, the more runs see a new one."""
     self._model, self._images = model, images
-    self._scaling = _scaling(config)
+    self._scaling = preprocessing.of_timed(config, model.about)
     count = min(_practised_of(images), NUM_IMAGES)
     self._practice = images.images[:count]
     self._new = list(range(count, len(images.scores)))
@@ -167,8 +174,11 @@ class Outside:
     return self._model.answer(self._encoded(pixels.reshape(image.shape)))[1]
 
   def _encoded(self, image: np.ndarray) -> np.ndarray:
-    info = self._model.about.inputs[0]
-    return interface.encode(image[None], info, self._scaling)
+    """An image as the model takes it, with others where it takes several."""
+    about = self._model.about
+    others = self._random.choice(self._practice, about.batch_size - 1)
+    batch = np.concatenate([image[None], others])
+    return interface.encode(batch, about.inputs[0], self._scaling)
 
 
 class _Effort:
@@ -228,7 +238,3 @@ def _practised_of(images: witness.Witness) -> int:
   """How many images others are made of; the rest are seen as they are."""
   count = len(images.images)
   return -(-count // 2) if len(images.scores) else count
-
-
-def _scaling(config: measurements.MeasureConfig) -> types.Normalization:
-  return config.input_scaling or types.Normalization.RAW

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tfcompress.core import measurements, types
+from tfcompress.core import measurements
 from tfcompress.measurement import (
   clocks,
   machine,
   opened,
+  preprocessing,
   sandbox,
   statistics,
   witness,
@@ -28,7 +29,10 @@ _REPEATED_RUNS, _REMEMBERED, _REMEMBERED_MS = 20, 0.5, 0.2
 
 @dataclasses.dataclass
 class Timed:
-  """What was seen of one model; of lists, an element a process."""
+  """What was seen of one model; of lists, an element a process.
+
+  Of a file that takes several images at once, `ms` are one image's share.
+  """
 
   ms: list[list[float]] = dataclasses.field(default_factory=list)
   load_ms: list[float] = dataclasses.field(default_factory=list)
@@ -36,6 +40,7 @@ class Timed:
   warm_ms: list[float] = dataclasses.field(default_factory=list)
   warmup_runs: int = 0
   images: int = 0
+  batch_size: int = 1
   steady: bool = True
   warnings: list[str] = dataclasses.field(default_factory=list)
   compared: int = 0  # answers
@@ -176,8 +181,7 @@ def prepare(
   """Gives a model the images that it is timed on."""
   pixels = images(model.about.image_size)
   model.share(len(pixels))[0] = pixels
-  scaling = config.input_scaling or types.Normalization.RAW
-  model.prepare(len(pixels), scaling)
+  model.prepare(len(pixels), preprocessing.of_timed(config, model.about))
 
 
 def _warm(
@@ -189,6 +193,7 @@ def _warm(
   else:
     images = job.answers.shuffled()
   timed.images = len(images.images)
+  timed.batch_size = model.about.batch_size
   timer = clocks.of(model, job.config, images)
   warmed = timer.warm(job.config.warmup_runs)
   timed.load_ms.append(model.about.load_ms)
@@ -219,7 +224,8 @@ def _take_turns(
     for index in order:
       if not found[index].failure:
         with _noting(found[index]):
-          found[index].ms[-1] += timers[index].time(turn[index])
+          ms = timers[index].time(turn[index])
+          found[index].ms[-1] += [one / found[index].batch_size for one in ms]
     order.reverse()
 
 
@@ -261,7 +267,7 @@ def _note_oddities(
 
 
 def _oddities(model: opened.Opened, job: Job) -> Iterator[str]:
-  scaling = job.config.input_scaling or types.Normalization.RAW
+  scaling = preprocessing.of_timed(job.config, model.about)
   model.prepare(NUM_IMAGES, scaling)
   model.begin_predict(0, NUM_IMAGES, scaling)
   scores, _ = model.scores(0, NUM_IMAGES)

@@ -175,10 +175,11 @@ class Opened:
       raise self._nonsense(f'by changing shared memory ({error})') from error
 
   def begin_predict(
-    self, slot: int, count: int, scaling: types.Normalization
+    self, slot: int, count: int, scaling: types.Preprocessing
   ) -> None:
     """Has the first `count` images of a slot classified; `scores` waits."""
-    self._send('predict', slot=slot, count=count, scaling=scaling.value)
+    scaling = records.to_json(scaling)
+    self._send('predict', slot=slot, count=count, scaling=scaling)
 
   def scores(self, slot: int, count: int) -> tuple[np.ndarray, int]:
     """Returns float32 scores (count, C) and how many images went in at once."""
@@ -190,9 +191,10 @@ class Opened:
       )
     return scores, batch_size
 
-  def prepare(self, count: int, scaling: types.Normalization) -> None:
+  def prepare(self, count: int, scaling: types.Preprocessing) -> None:
     """Takes the first images of the first slot as what is timed."""
-    self._ask(None, 'prepare', count=count, scaling=scaling.value)
+    scaling = records.to_json(scaling)
+    self._ask(None, 'prepare', count=count, scaling=scaling)
 
   def warm(self, runs: int | None) -> replies.Warmed:
     """Runs untimed inferences: so many, or until the times are steady."""
@@ -235,10 +237,10 @@ class Opened:
     """Runs one inference by our own clock.
 
     Args:
-      encoded: what the model takes, (1, S, S, 3) or (1, 3, S, S).
+      encoded: what the model takes, (B, S, S, 3) or (B, 3, S, S).
 
     Returns:
-      Scores (C,), and the milliseconds from the request to the answer.
+      Scores (C,) of the first image, and the milliseconds from the request to the answer.
     """
     batch = self._given.view(encoded.dtype).reshape(-1, *encoded.shape[1:])
     start = time.perf_counter()  # From when on the image can be seen.
@@ -346,6 +348,9 @@ class Opened:
       and 0 < about.num_outputs <= _MOST_OUTPUTS
       and all(0 <= figure < _LARGEST_FIGURE for figure in times)
       and abs(about.grown_mib) < _LARGEST_FIGURE
+      and about.inputs
+      and about.batch_size == max((1, *about.inputs[0].shape[:1]))
+      and _is_usable(about.preprocessing)
     ):
       raise self._nonsense(
         f'images of {about.image_size} pixels, {about.num_outputs} outputs and '
@@ -473,6 +478,13 @@ def _absolute(file: measurements.OpenConfig) -> measurements.OpenConfig:
     custom_objects=absolute(custom) if custom.endswith('.py') else custom,
     environment=absolute(file.environment),
   )
+
+
+def _is_usable(told: types.Preprocessing | None) -> bool:
+  """Whether pixels can become that, which a file may say."""
+  if told is None:
+    return True
+  return len(told.mean) == len(told.std) == 3 and all(told.std)
 
 
 def _refuse_constant(name: str) -> None:

@@ -55,12 +55,21 @@ def _record(
   operators = [*unpacked, operator]
   shape = () if output.shape is None else output.shape
   return measurements.OperatorRecord(
-    operator=_NAMES[tflite_file.code_of(model, operator)],
+    operator=_name(model, operator),
     name=output.name.decode(),
     shape=tuple(int(size) for size in shape),
     dtype=tflite_file.DTYPES[output.type],
     ms=_median_ms(_alone(model, graph, operators), seconds),
   )
+
+
+def _name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+  """Its name in TFLite, or the own one of a custom operator."""
+  code = tflite_file.code_of(model, operator)
+  own = model.operatorCodes[operator.opcodeIndex].customCode
+  if code == schema.BuiltinOperator.CUSTOM and own:
+    return own.decode(errors='replace')
+  return _NAMES[code]
 
 
 def _alone(

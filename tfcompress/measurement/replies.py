@@ -6,7 +6,7 @@ unpickled. Images and scores are in memory that both processes share.
 
 import dataclasses
 
-from tfcompress.core import measurements
+from tfcompress.core import measurements, types
 
 NUM_SLOTS = 2  # One is filled while the other is computed.
 ALIGNED = 64  # bytes, of what begins anew in the shared memory
@@ -21,6 +21,9 @@ class Opened:
     outputs: of the file.
     runtime: what runs it.
     image_size: height and width of its input in pixels.
+    size_told: whether the file, or who asked, says how large that is.
+    batch_size: images that one inference takes.
+    preprocessing: what the file itself says of its pixels.
     num_outputs: scores of one image.
     load_ms: to open the file, the runtime being imported.
     first_ms: of the first inference.
@@ -37,6 +40,9 @@ class Opened:
   first_ms: float
   grown_mib: float
   peak_mib: float
+  size_told: bool = True
+  batch_size: int = 1
+  preprocessing: types.Preprocessing | None = None
 
 
 @dataclasses.dataclass(frozen=True)

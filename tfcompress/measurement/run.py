@@ -4,14 +4,21 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tqdm
 
-from tfcompress.core import environment, measurements, records, types
+from tfcompress.core import environment, measurements, records
 from tfcompress.data import timed
-from tfcompress.measurement import int8, latency, opened, sandbox, size
+from tfcompress.measurement import (
+  int8,
+  latency,
+  opened,
+  replies,
+  sandbox,
+  size,
+)
 from tfcompress.runtimes import formats, interface
 
 Part = measurements.Part
@@ -112,6 +119,9 @@ class _Found:
   def add(self, **fields) -> None:
     self.record = dataclasses.replace(self.record, **fields)
 
+  def warn(self, *sentences: str) -> None:
+    self.add(warnings=(*self.record.warnings, *sentences))
+
   def describe(self) -> None:
     """Opens the model: what it is, its size, and the memory it takes."""
     parts = self.config.parts
@@ -119,9 +129,15 @@ class _Found:
       self.add(size=size.measure(self.config.file.model))
     with opened.Opened(self.config.file, self.config.limits) as model:
       about = model.about
+      _require_size(about, self.config.file)
+      self.warn(*_of_interface(about))
       self.add(
         model=dataclasses.replace(
-          self.record.model, inputs=about.inputs, outputs=about.outputs
+          self.record.model,
+          inputs=about.inputs,
+          outputs=about.outputs,
+          image_size=about.image_size,
+          batch_size=about.batch_size,
         ),
         runtime=about.runtime,
         environment={
@@ -183,12 +199,13 @@ class _Found:
     names = dataset.class_names if self.config.per_class else ()
     record = accuracy.summarize(self.classified, names, reference)
     self.add(dataset=dataset, accuracy=record)
+    self.warn(*self.classified.warnings)
 
   def job(self, images: Callable[[int], np.ndarray]) -> latency.Job:
     """What timing this model takes; `images` where nothing is known of it."""
     if not self.classified:
       return latency.Job(self.config, images)
-    scaling = types.Normalization(self.record.dataset.input_scaling)
+    scaling = self.record.dataset.preprocessing
     config = dataclasses.replace(self.config, input_scaling=scaling)
     return latency.Job(config, images, self.classified.answers)
 
@@ -207,6 +224,30 @@ def _of_own_code(file: measurements.OpenConfig) -> tuple[str, ...]:
     'so messages to its process count; its memory, parameters, throughput and '
     'what it takes to open are what that code lets be seen',
   )
+
+
+def _require_size(about: replies.Opened, file: measurements.OpenConfig) -> None:
+  """Raises ModelError where images of another size were asked for."""
+  if file.image_size not in (None, about.image_size):
+    raise opened.ModelError(
+      f'{file.model}: made for images of {about.image_size} pixels, got '
+      f'--input_size={file.image_size}; leave it out'
+    )
+
+
+def _of_interface(about: replies.Opened) -> Iterator[str]:
+  """What is to be said of how a model takes its images."""
+  if not about.size_told:
+    size = about.image_size
+    yield (
+      f'nothing tells how large its images are to be, so it is shown {size}x'
+      f'{size} pixels; --input_size says what it was made for'
+    )
+  if about.batch_size > 1:
+    yield (
+      f'{about.batch_size} images go through it at once: its latency, images/s '
+      'and score are of one of them, its first inference of all'
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -242,8 +283,8 @@ def _measure_latency(found: Sequence[_Found]) -> None:
     one.add(
       latency_ms=record,
       throughput_per_s=1000 / record.mean,
-      warnings=(*one.record.warnings, *timing.warnings),
     )
+    one.warn(*timing.warnings)
     if timing is not timings[0] and not timings[0].failure:
       path = wanted[0].config.file.model
       one.add(ratio=latency.ratio(timings[0], timing, path))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import tfcompress
 from tfcompress.core import environment as machine
 from tfcompress.core import errors, gpus, measurements, onednn
+from tfcompress.measurement import syscalls
 
 Isolation = measurements.Isolation
 
@@ -31,10 +32,11 @@ _PASSED_ON = (
   'PATH', 'LANG', 'LC_ALL', 'TF_USE_LEGACY_KERAS', onednn.SWITCH,
   machine.ONEDNN_LIMIT,
 )  # fmt: skip
+_SYSTEM_CALLS = 'system calls'
 _CONTAINED = {
   Isolation.BUBBLEWRAP: (
     'network', 'files of others', 'labels', 'environment variables', 'memory',
-    'time', 'number of processes', 'file size',
+    'time', 'number of processes', 'file size', _SYSTEM_CALLS,
   ),
   Isolation.PROCESS: (
     'environment variables', 'memory', 'time', 'file size',
@@ -64,8 +66,10 @@ def level_of(wanted: Isolation | None) -> Isolation:
 
 def record(level: Isolation) -> measurements.IsolationRecord:
   """Returns what a level keeps a model from, and what it does not."""
-  contained = _CONTAINED[level]
   everything = _CONTAINED[Isolation.BUBBLEWRAP]
+  contained = _CONTAINED[level]
+  if not syscalls.is_filter():
+    contained = tuple(name for name in contained if name != _SYSTEM_CALLS)
   left = tuple(name for name in everything if name not in contained)
   return measurements.IsolationRecord(level.value, contained, left)
 
@@ -75,7 +79,7 @@ def command(
   file: measurements.OpenConfig,
   limits: measurements.Limits,
   module: str,
-  syscalls: int,
+  syscalls_file: int,
 ) -> list[str]:
   """Returns the command that runs a module of ours on a level.
 
@@ -84,7 +88,7 @@ def command(
     file: what it is to open, by absolute paths.
     limits: on the files that it writes.
     module: to be run with -m; its arguments come behind.
-    syscalls: a file with the filter of `syscalls`, which is passed on.
+    syscalls_file: with the filter of `syscalls`, which is passed on.
   """
   interpreter = sys.executable
   if file.environment:
@@ -92,7 +96,7 @@ def command(
   python = [interpreter, '-P', '-m', module]
   if level is not Isolation.BUBBLEWRAP:
     return python
-  devices = ['--seccomp', str(syscalls)]
+  devices = ['--seccomp', str(syscalls_file)]
   if on_gpu(file):
     for path in gpus.driver_paths():
       devices += ['--ro-bind-try', path, path]

@@ -47,13 +47,18 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 _X32 = 0x40000000  # the other calls of x86-64
 
 
+def is_filter() -> bool:
+  """Whether `program` refuses anything on this machine."""
+  return platform.machine() in _TABLES
+
+
 def program(on_gpu: bool = False) -> bytes:
   """Returns the filter as BPF; of a machine that we do not know, one of nothing.
 
   Args:
     on_gpu: whether it is for a GPU's driver, which may make files in memory.
   """
-  if platform.machine() not in _TABLES:
+  if not is_filter():
     return _packed([(_RETURN, 0, 0, _ALLOW)])
   architecture, numbers, madvise = _TABLES[platform.machine()]
   if on_gpu:

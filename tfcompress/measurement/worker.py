@@ -57,11 +57,12 @@ class Worker:
     opened = time.perf_counter()
     size = interface.image_size(self.backend, self._config)
     pixels = np.random.RandomState(_SEED).randint(0, 256, (1, size, size, 3))
-    batch = self._encoded(pixels.astype(np.uint8), types.Normalization.RAW)
+    batch = self._encoded(pixels.astype(np.uint8), types.Preprocessing())
     begun = time.perf_counter()
     raw = self.backend.predict(batch)
     ended = time.perf_counter()
     grown = _status_mib('VmRSS') - before
+    peak = _status_mib('VmHWM')
     for _ in range(copies - 1):
       self._backends.append(load.open_file(self._config))
     return replies.Opened(
@@ -73,7 +74,12 @@ class Worker:
       load_ms=1e3 * (opened - start),
       first_ms=1e3 * (ended - begun),
       grown_mib=grown,
-      peak_mib=_status_mib('VmHWM'),
+      peak_mib=peak,
+      size_told=bool(
+        interface.side_of(self.backend.inputs[0]) or self._config.image_size
+      ),
+      batch_size=len(batch),
+      preprocessing=load.told_preprocessing(self._config.model),
     )
 
   @property
@@ -110,9 +116,9 @@ class Worker:
     for backend in self._backends:
       self._free.put(backend)
 
-  def predict(self, slot: int, count: int, scaling: str):
+  def predict(self, slot: int, count: int, scaling: dict):
     """Writes the scores of a slot's first images beside them."""
-    scaling = types.Normalization(scaling)
+    scaling = records.from_json(types.Preprocessing, scaling)
     images, scores = self._images[slot, :count], self._scores[slot]
     if not self._batch_size:
       self._batch_size = self._found_batch_size(images, scaling)
@@ -124,11 +130,11 @@ class Worker:
     list(self._pool.map(run, range(0, count, self._batch_size)))
     return replies.Predicted(self._batch_size)
 
-  def prepare(self, count: int, scaling: str):
+  def prepare(self, count: int, scaling: dict):
     """Takes a slot's first images as what others to be timed are made of."""
-    self._scaling = scaling = types.Normalization(scaling)
+    self._scaling = records.from_json(types.Preprocessing, scaling)
     self._timed = [
-      self._encoded(image[None], scaling) for image in self._images[0, :count]
+      self._filled(self._images[0, :count], first) for first in range(count)
     ]
     # Twice in a row: an image begins anywhere in it.
     self._doubled = [np.tile(image.reshape(-1), 2) for image in self._timed]
@@ -172,7 +178,8 @@ class Worker:
         f'{self._config.model}: made for batches of {shape[0]}, got '
         f'--batch_sizes={batch_size}'
       )
-    batch = np.concatenate([self._timed[0]] * batch_size)
+    image = self._timed[0]
+    batch = np.concatenate([image] * (batch_size // len(image)))
     self.backend.predict(batch)
     start, images = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - start) < seconds:
@@ -200,8 +207,7 @@ class Worker:
     samples = np.empty(runs, np.int64)
     for run in range(runs):
       if run in witnesses:
-        image = self._images[0, witnesses[run]]
-        batch = self._encoded(image[None], self._scaling)
+        batch = self._filled(self._images[0], witnesses[run])
       else:
         batch = self._stirred(run) if fresh else self._timed[0]
       start = clock()
@@ -220,6 +226,15 @@ class Worker:
     doubled[places] = doubled[places[::-1]]
     start = self._random.randint(0, max(1, half // _STEP)) * _STEP
     return doubled[start : start + half].reshape(shape)
+
+  def _filled(self, images: np.ndarray, first: int) -> np.ndarray:
+    """One inference's input: an image, and those behind it where it takes more.
+
+    All the same would be less work for a file that sees it.
+    """
+    places = range(first, first + max(1, self.backend.inputs[0].shape[0]))
+    batch = np.take(images, places, axis=0, mode='wrap')
+    return self._encoded(batch, self._scaling)
 
   def _import_runtime(self) -> None:
     """Imports what opening needs, so that it does not count as the model's."""
@@ -251,7 +266,10 @@ class Worker:
     if fixed > 0:
       return fixed
     images = images[:_DYNAMIC_BATCH]
-    together = self._scores_of(images, scaling)
+    try:
+      together = self._scores_of(images, scaling)
+    except ValueError:  # Free outside, and inside made for one.
+      return 1
     alone = [self._scores_of(image[None], scaling) for image in images]
     largest = max(1e-9, float(np.abs(alone).max()))
     difference = np.abs(together - np.concatenate(alone)).max()

@@ -18,6 +18,8 @@ COLUMNS = {
   'model': 'model.path',
   'sha256': 'model.sha256',
   'format': 'model.format',
+  'image_size': 'model.image_size',
+  'images_at_once': 'model.batch_size',
   'runtime': 'runtime.name',
   'runtime_version': 'runtime.version',
   'device': 'runtime.device',

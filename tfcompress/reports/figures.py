@@ -90,8 +90,9 @@ def _latency(record: measurements.Measurement) -> Iterator[Row]:
   latency, score = record.latency_ms, record.score
   if latency is None:
     return
+  share = (record.model.batch_size or 1) > 1
   yield Row(
-    'latency, ms, mean',
+    'latency, ms an image, mean' if share else 'latency, ms, mean',
     f'{latency.mean:.3f}',
     interval(latency.mean_ci95, '.3f'),
     number(score and score.baseline.latency_ms, '.3f'),
@@ -111,7 +112,9 @@ def _latency(record: measurements.Measurement) -> Iterator[Row]:
 
 def _throughput(record: measurements.Measurement) -> Iterator[Row]:
   if record.throughput_per_s is not None:
-    yield Row('images/s, one at a time', _rate(record.throughput_per_s))
+    batch = record.model.batch_size or 1
+    count = 'one' if batch == 1 else batch
+    yield Row(f'images/s, {count} at a time', _rate(record.throughput_per_s))
   for one in record.throughput:
     yield Row(f'  in batches of {one.batch_size}', _rate(one.images_per_s))
 

@@ -8,6 +8,7 @@ from tfcompress.reports import figures, names
 _WHERE_SCALING_IS_FROM = {
   'metadata': "as the file's metadata says",
   'flag': 'as the flag says',
+  'file': 'as the file itself says',
   'auto': 'the best of all that were tried',
 }
 
@@ -74,7 +75,11 @@ def model(record: measurements.ModelRecord) -> str:
     )
     for infos in (record.inputs, record.outputs)
   ]
-  return f'{record.format}, {" to ".join(tensors)}' if all(tensors) else ''
+  if not all(tensors):
+    return ''
+  size, sides = record.image_size, record.inputs[0].shape[1:]
+  shown = f', shown {size}x{size}' if size and -1 in sides else ''
+  return f'{record.format}, {" to ".join(tensors)}{shown}'
 
 
 def _size(dimension: int) -> str:

@@ -12,6 +12,9 @@ import numpy as np
 
 from tfcompress.core import measurements, records, types
 
+# Lowest and highest value of pixels, as networks are trained on them.
+_PIXEL_RANGES = ((0, 255), (-128, 127), (0, 1), (-1, 1))
+
 
 class Backend(Protocol):
   """An opened model with one image input and one output.
@@ -47,35 +50,53 @@ class Backend(Protocol):
 def encode(
   images: np.ndarray,
   info: measurements.TensorInfo,
-  scaling: types.Normalization,
+  preprocessing: types.Preprocessing,
 ) -> np.ndarray:
   """Brings uint8 images to the values, dtype and layout that an input expects.
 
   Args:
-    images: uint8 (B, S, S, 3).
-    info: the input; raw pixels 0..255 pass into a uint8 input as they are where
-      its scale is one.
-    scaling: what the model expects of its pixels.
+    images: uint8 (B, S, S, 3), RGB.
+    info: the input. Raw pixels pass into one that takes bytes as they are.
+    preprocessing: what the model expects of its pixels.
   """
-  encoded = _encoded(images, info, scaling)
+  if preprocessing.channels is types.Channels.BGR:
+    images = images[..., ::-1]
+  encoded = _encoded(images, info, preprocessing)
   if channels_first(info):
     encoded = encoded.transpose(0, 3, 1, 2)
   return np.ascontiguousarray(encoded)
 
 
-def _encoded(images, info, scaling) -> np.ndarray:
-  raw = scaling is types.Normalization.RAW
-  as_is = info.scale in (None, 1.0) and not info.zero_point
-  if raw and as_is and info.dtype == 'uint8':
-    return images
+def _encoded(images, info, preprocessing) -> np.ndarray:
+  if preprocessing.is_raw and takes_bytes(info):
+    if info.dtype == 'uint8':
+      return images
+    return (images ^ 128).view(np.int8)  # 128 less, wrapped around
   pixels = images.astype(np.float32)
-  if not raw:
-    pixels = (pixels * scaling.scale + scaling.offset).astype(np.float32)
+  if not preprocessing.is_raw:
+    pixels = (pixels - preprocessing.mean) / preprocessing.std
+    pixels = pixels.astype(np.float32)
   if info.scale is None:
     return pixels.astype(info.dtype)
   limits = np.iinfo(info.dtype)
   quantized = np.round(pixels / info.scale) + info.zero_point
   return quantized.clip(limits.min, limits.max).astype(info.dtype)
+
+
+def takes_bytes(info: measurements.TensorInfo) -> bool:
+  """Whether the bytes of an image are an input's own numbers.
+
+  Those of a uint8 input always are, as every user of such a file has it: its
+  scale is of what the network was trained on, be that pixels from -1 to 1. Those
+  of an int8 input are, less 128, where its scale says that it spans pixels.
+  """
+  if info.dtype != 'int8' or info.scale is None:
+    return info.dtype in ('uint8', 'int8')
+  low, high = ((end - info.zero_point) * info.scale for end in (-128, 127))
+  return any(
+    abs(low - first) <= info.scale and abs(high - last) <= info.scale
+    for first, last in _PIXEL_RANGES
+  )
 
 
 def shape_of(info: measurements.TensorInfo, image_size: int) -> tuple[int, ...]:
@@ -100,24 +121,34 @@ def decode(raw: np.ndarray, info: measurements.TensorInfo) -> np.ndarray:
   )
 
 
+def side_of(info: measurements.TensorInfo) -> int | None:
+  """Returns the height and width of an image input; None where they are free.
+
+  Raises:
+    ValueError: no input of a square RGB image.
+  """
+  if len(info.shape) == 4:
+    _, *image = info.shape
+    channels = image.pop(0 if channels_first(info) else -1)
+    sides = set(image) - {-1}
+    if channels == 3 and len(sides) < 2:
+      return sides.pop() if sides else None
+  raise ValueError(
+    f'takes {info.shape}, expected one square RGB image, (1, S, S, 3) or '
+    '(1, 3, S, S)'
+  )
+
+
 def image_size(backend: Backend, config: measurements.OpenConfig) -> int:
-  """Returns the height and width in pixels of a backend's image input.
+  """Returns the height and width in pixels of what a backend is given.
 
   Raises:
     ValueError: the model takes no single square RGB image.
   """
-  shapes = [info.shape for info in backend.inputs]
-  shape = shapes[0] if len(shapes) == 1 else ()
-  if len(shape) == 4:
-    channels = shape[1] if channels_first(backend.inputs[0]) else shape[3]
-    sides = set(shape[2:] if channels_first(backend.inputs[0]) else shape[1:3])
-    if channels == 3 and len(sides) == 1:
-      size = sides.pop()
-      return size if size > 0 else config.image_size
-  raise ValueError(
-    f'{config.model}: inputs {shapes}, expected one square RGB image, (1, S, S, 3) or '
-    '(1, 3, S, S)'
-  )
+  try:
+    return side_of(backend.inputs[0]) or config.size_of_any
+  except ValueError as error:
+    raise ValueError(f'{config.model}: {error}') from error
 
 
 def file_of(path: str) -> pathlib.Path:

@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.core import environment, errors, measurements
-from tfcompress.runtimes import tensors, tflite_file
+from tfcompress.runtimes import interface, tensors, tflite_file
 
 _DELEGATE = 'DELEGATE'  # the name of what stands for all that XNNPACK runs
 _REMEDY = 'where the file has another signature, --signature takes it'
@@ -63,7 +63,7 @@ class LiteRtCpu:
 class _Primary:
   """The subgraph that a file runs where no signature is named."""
 
-  def __init__(self, interpreter: litert.Interpreter, image_size: int):
+  def __init__(self, interpreter: litert.Interpreter, size_of_any: int):
     self._interpreter = interpreter
     inputs = interpreter.get_input_details()
     outputs = interpreter.get_output_details()
@@ -71,7 +71,7 @@ class _Primary:
     tensors.require_one_of_each(self.inputs, self.outputs, _REMEDY)
     self._input, self._output = inputs[0]['index'], outputs[0]['index']
     self._shape = None
-    self._resize(_likely_shape(inputs[0], image_size))
+    self._resize(_likely_shape(self.inputs[0], inputs[0], size_of_any))
 
   def run(self, batch: np.ndarray) -> np.ndarray:
     if batch.shape != self._shape:
@@ -113,7 +113,7 @@ def _open(path: str, config: measurements.OpenConfig) -> _Primary | _Signature:
     model_path=str(path), num_threads=config.num_threads
   )
   if not config.signature:
-    return _Primary(interpreter, config.image_size)
+    return _Primary(interpreter, config.size_of_any)
   known = interpreter.get_signature_list()
   if config.signature not in known:
     raise ValueError(
@@ -122,7 +122,7 @@ def _open(path: str, config: measurements.OpenConfig) -> _Primary | _Signature:
     )
   # The interpreter works on its own only while no runner of it lives.
   if not interpreter.get_signature_runner(config.signature)._subgraph_index:
-    return _Primary(interpreter, config.image_size)
+    return _Primary(interpreter, config.size_of_any)
   return _Signature(interpreter.get_signature_runner(config.signature))
 
 
@@ -148,15 +148,15 @@ def _shape(detail: dict) -> tuple[int, ...]:
   return tuple(int(size) for size in shape)
 
 
-def _likely_shape(detail: dict, image_size: int) -> tuple[int, ...]:
-  """One image of a size that a model can take, where the size is free."""
-  shape = _shape(detail)
-  if len(shape) != 4:
+def _likely_shape(
+  info: measurements.TensorInfo, detail: dict, size_of_any: int
+) -> tuple[int, ...]:
+  """One inference's input of a size that a model can take, where it is free."""
+  try:
+    size = interface.side_of(info) or size_of_any
+  except ValueError:  # No image; who wants one says so.
     return tuple(int(size) for size in detail['shape'])
-  return tuple(
-    size if size > 0 else image_size if place else 1
-    for place, size in enumerate(shape)
-  )
+  return interface.shape_of(info, size)
 
 
 def _delegated_percent(interpreter: litert.Interpreter) -> float | None:
@@ -187,7 +187,8 @@ def _reason(error: Exception) -> str:
   """What LiteRT's native code says, in one line."""
   text = ' '.join(str(error).split())
   text = re.sub(r'[.\s]*Node number', '; node number', text)
-  failed = re.search(r'node number \d+ \((\w+)\)', text)
+  # A custom operator may have any name.
+  failed = re.search(r'node number \d+ \((.+?)\) failed', text)
   if failed and 'Select TensorFlow op' in text:
     return (
       f'operator {failed[1]} is of TensorFlow, which LiteRT has not; convert '

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from tfcompress.core import extras, measurements, records
+from tfcompress.core import extras, measurements, records, types
 from tfcompress.runtimes import formats, interface
 
 Runtime, Format = measurements.Runtime, formats.Format
@@ -38,6 +38,7 @@ DEVICES = {
   Runtime.LITERT_GPU: (measurements.Device.GPU,),
   Runtime.TENSORFLOW: tuple(measurements.Device),
   Runtime.TORCH: tuple(measurements.Device),
+  Runtime.ONNXRUNTIME: tuple(measurements.Device),
 }
 
 
@@ -113,6 +114,15 @@ def import_runtime(config: measurements.OpenConfig) -> Runtime:
   runtime = runtime_of(config.model, config.runtime)
   importlib.import_module(_MODULE.format(_BACKENDS[runtime][0]))
   return runtime
+
+
+def told_preprocessing(path: str) -> types.Preprocessing | None:
+  """Returns what a file's own metadata says of its pixels; it parses the file."""
+  if formats.format_of(path) is not formats.Format.TFLITE:
+    return None
+  from tfcompress.runtimes import tflite_metadata
+
+  return tflite_metadata.preprocessing(interface.file_of(path))
 
 
 def metadata_of(path: str) -> dict:

@@ -48,9 +48,10 @@ def load(path: str, config: measurements.OpenConfig) -> tensorflow_call.Call:
   function = _only(model)
   if _is_keras(model):
     function = tf.function(keras_models.inference_of(model))
-  size = config.image_size
-  candidates = _inputs(model, size)
-  return tensorflow_call.Call(function, *_probed(function, candidates, size))
+  candidates = _inputs(model)
+  return tensorflow_call.Call(
+    function, *_probed(function, candidates, config.size_of_any)
+  )
 
 
 def _is_model(loaded) -> bool:
@@ -79,11 +80,11 @@ def _only(model: Callable) -> Callable:
   return function
 
 
-def _inputs(model, size: int) -> list[Info]:
+def _inputs(model) -> list[Info]:
   """What it declares to take; else what it may, the likeliest first."""
   if specs := list(_declared(model)):
     return [tensorflow_call.info('image', specs[0], _RANK)]
-  shapes = ((-1, size, size, 3), (-1, 3, size, size))
+  shapes = ((-1, -1, -1, 3), (-1, 3, -1, -1))
   return [Info('image', shape, 'float32') for shape in shapes]
 
 
@@ -112,20 +113,25 @@ def _probed(
     except Exception as error:  # A user's code may raise anything.
       failures.append(tensorflow_call.reason(error))
       continue
+    if -1 in given.shape[1:] and not _runs(function, given, 1, size // 2):
+      given = _filled(given, size)
     batch = given.shape[0]
-    if batch < 0 and not _takes_two(function, given, size):
+    if batch < 0 and not _runs(function, given, 2, size):
       batch = 1
     given = dataclasses.replace(given, shape=(batch, *given.shape[1:]))
     shape = (batch, scores.shape[1])
     return (given,), (Info('output', shape, scores.dtype.name),)
   tried = ' nor '.join(str(_sizes(one, 1, size)) for one in candidates)
-  raise ValueError(f'does not take images {tried}; {failures[0]}')
+  raise ValueError(
+    f'does not take images {tried}; {failures[0]}; where it takes another size, '
+    '--input_size says it'
+  )
 
 
-def _takes_two(function: Callable, given: Info, size: int) -> bool:
-  """Whether a batch gives a row for every image."""
+def _runs(function: Callable, given: Info, batch: int, size: int) -> bool:
+  """Whether a batch of images of a size gives a row for every image."""
   try:
-    _scores(function, given, 2, size)
+    _scores(function, given, batch, size)
   except Exception:  # Likewise.
     return False
   return True
@@ -145,8 +151,14 @@ def _scores(
   return scores
 
 
-def _sizes(given: Info, batch: int, size: int) -> tuple[int, ...]:
-  """A shape, with sizes where it is free."""
+def _filled(given: Info, size: int) -> Info:
+  """An input with the size of an image where that is free."""
   first, *sides = given.shape
   sides = (size if side < 0 else side for side in sides)
+  return dataclasses.replace(given, shape=(first, *sides))
+
+
+def _sizes(given: Info, batch: int, size: int) -> tuple[int, ...]:
+  """A shape, with sizes where it is free."""
+  first, *sides = _filled(given, size).shape
   return (batch if first < 0 else first, *sides)

@@ -72,7 +72,7 @@ class OnnxRuntime:
       raise ValueError(
         f'ONNX Runtime cannot run the file ({errors.first_line(error)})'
       ) from error
-    return output
+    return tensors.require_rows(output, batch)
 
   def info(self) -> measurements.RuntimeRecord:
     on_gpu = self._device is measurements.Device.GPU

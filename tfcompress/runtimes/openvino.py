@@ -11,7 +11,7 @@ import openvino
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.core import environment, errors, measurements
-from tfcompress.runtimes import tensors, tflite_file
+from tfcompress.runtimes import interface, tensors, tflite_file
 
 _DEVICE = 'CPU'
 _REMEDY = 'export the part from the image to the scores alone'
@@ -48,7 +48,7 @@ class OpenVino:
         self._model.outputs, _quantizations(flatbuffer, 'outputs')
       )
       tensors.require_one_of_each(self.inputs, self.outputs, _REMEDY)
-      self._compile(_one_image(self.inputs[0].shape, config.image_size))
+      self._compile(_one_image(self.inputs[0], config.size_of_any))
     except (RuntimeError, ValueError) as error:
       raise ValueError(
         f'{path}: OpenVINO cannot open it ({_reason(error)})'
@@ -58,11 +58,12 @@ class OpenVino:
     try:
       if batch.shape != self._shape:
         self._compile(batch.shape)
-      return self._request.infer([batch], share_inputs=True)[0]
+      scores = self._request.infer([batch], share_inputs=True)[0]
     except (RuntimeError, ValueError) as error:
       raise ValueError(
         f'OpenVINO cannot run the file ({_reason(error)})'
       ) from error
+    return tensors.require_rows(scores, batch)
 
   def info(self) -> measurements.RuntimeRecord:
     precision = self._compiled.get_property('INFERENCE_PRECISION_HINT')
@@ -102,12 +103,11 @@ def _settings(num_threads: int | None) -> dict[str, object]:
   return settings
 
 
-def _one_image(shape: tuple[int, ...], image_size: int) -> tuple[int, ...]:
-  """One image of a size that a model can take, where the size is free."""
-  return tuple(
-    size if size > 0 else image_size if place else 1
-    for place, size in enumerate(shape)
-  )
+def _one_image(
+  info: measurements.TensorInfo, size_of_any: int
+) -> tuple[int, ...]:
+  """One inference's input of a size that a model can take, where it is free."""
+  return interface.shape_of(info, interface.side_of(info) or size_of_any)
 
 
 def _flatbuffer(path: str) -> schema.ModelT | None:

@@ -10,6 +10,8 @@ from tfcompress.runtimes import torch_files
 
 _DEVICES = {measurements.Device.CPU: 'cpu', measurements.Device.GPU: 'cuda'}
 _PRECISIONS = {torch.float16: 'fp16', torch.bfloat16: 'bf16'}
+# What a module's input may be, which its file does not tell.
+_SHAPES = ((-1, 3, -1, -1), (-1, -1, -1, 3))
 
 
 class Torch:
@@ -31,8 +33,8 @@ class Torch:
     self._device = _device(path, config.device)
     program = torch_files.load(path, config, self._device)
     self._run, self._dtype = program.run, program.dtype
-    self._size = config.image_size
-    shapes = [program.shape] if program.shape else _shapes(self._size)
+    self._size = config.size_of_any
+    shapes = [program.shape] if program.shape else _SHAPES
     shape, output = self._probed(path, shapes)
     self.inputs = (_info('image', shape, self._dtype),)
     self.outputs = (
@@ -80,13 +82,18 @@ class Torch:
         failures.append(str(error))
         continue
       _check(path, output, abs(shape[0]))
+      if -1 in shape[1:] and not self._takes_smaller(shape, output):
+        shape = self._filled(shape)
       if shape[0] < 0 and not self._takes_two(shape, output):
         shape = (1, *shape[1:])
       return shape, output
     tried = ' nor '.join(
       str(tuple(self._zeros(one, 1).shape)) for one in shapes
     )
-    raise ValueError(f'{path}: does not take images {tried}; {failures[0]}')
+    raise ValueError(
+      f'{path}: does not take images {tried}; {failures[0]}; where it takes '
+      'another size, --input_size says it'
+    )
 
   def _takes_two(self, shape: tuple[int, ...], output: torch.Tensor) -> bool:
     """Whether a batch gives a row for every image."""
@@ -95,10 +102,24 @@ class Torch:
     except ValueError:
       return False
 
+  def _takes_smaller(
+    self, shape: tuple[int, ...], output: torch.Tensor
+  ) -> bool:
+    """Whether images of half the size run, too: any may be meant."""
+    half = [self._size // 2 if side < 0 else side for side in shape[1:]]
+    try:
+      return self._output(self._zeros((1, *half), 1)).shape == output.shape
+    except ValueError:
+      return False
+
+  def _filled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with the size of an image where that is free."""
+    sides = (self._size if side < 0 else side for side in shape[1:])
+    return (shape[0], *sides)
+
   def _zeros(self, shape: tuple[int, ...], batch: int) -> torch.Tensor:
     """Images of this shape, in which -1 is free."""
-    first, *sides = shape
-    sides = [self._size if side < 0 else side for side in sides]
+    first, *sides = self._filled(shape)
     return torch.zeros([batch if first < 0 else first, *sides])
 
   def _output(self, images: torch.Tensor) -> torch.Tensor:
@@ -120,11 +141,6 @@ def _device(path: str, wanted: measurements.Device) -> str:
       'or use --device=cpu'
     )
   return _DEVICES[wanted]
-
-
-def _shapes(size: int) -> list[tuple[int, ...]]:
-  """What a module's input may be, which its file does not tell."""
-  return [(-1, 3, size, size), (-1, size, size, 3)]
 
 
 def _check(path: str, output, batch: int) -> None:
