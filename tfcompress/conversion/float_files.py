@@ -1,14 +1,14 @@
-"""A float32 `.tflite` that is about to become a variant of ai-edge-quantizer."""
+"""A float32 `.tflite` that is about to become a variant of litert-quantizer."""
 
 import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
-from ai_edge_quantizer import qtyping
-from ai_edge_quantizer.utils import tfl_flatbuffer_utils
+from litert_quantizer import qtyping
+from litert_quantizer.utils import tfl_flatbuffer_utils
 
-from tfcompress.conversion import ranges, variants
+from tfcompress.conversion import layer_names, ranges, variants
 from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
@@ -32,7 +32,7 @@ class Layer:
   Attributes:
     name: of the layer it was made from.
     operator: which it is.
-    scope: matches it alone, as ai-edge-quantizer matches operators.
+    scope: matches it alone, as litert-quantizer matches operators.
     parameters: weights in its kernel.
     bits: what one of them can have in the variant, the lowest first.
   """
@@ -76,7 +76,7 @@ class FloatFile:
 def prepare(
   content: bytes,
   variant: types.Variant,
-  names: Collection[str],
+  names: layer_names.LayerNames,
   images: np.ndarray | None = None,
   calibration: types.Calibration = types.Calibration.MIN_MAX,
 ) -> FloatFile:
@@ -84,8 +84,8 @@ def prepare(
 
   Args:
     content: a `.tflite` of the converter's, with a batch of one.
-    variant: one of ai-edge-quantizer.
-    names: of the model's layers.
+    variant: one of litert-quantizer.
+    names: of the network's layers.
     images: (N, S, S, 3), 0..255, for a variant that is calibrated.
     calibration: how ranges are chosen; see `ranges`.
   """
@@ -100,18 +100,16 @@ def prepare(
 
 
 def _layers(
-  model: qtyping.ModelT, names: Collection[str], recipe: variants.Recipe
+  model: qtyping.ModelT,
+  names: layer_names.LayerNames,
+  recipe: variants.Recipe,
 ) -> tuple[Layer, ...]:
   """The operators of a file whose kernel is a constant."""
   tensors, found = model.subgraphs[0].tensors, {}
   for operator, kind in _with_kernel(model):
     kernel = tensors[operator.inputs[1]]
     scope = tfl_flatbuffer_utils.get_op_scope(operator, tensors)
-    texts = (kernel.name.decode(), scope)
-    named = filter(None, (tflite_file.layer_of(t, names) for t in texts))
-    name = next(named, texts[0])
-    while name in found:  # a layer of two operators
-      name += '+'
+    name = _name(kernel.name.decode(), scope, names, found)
     found[name] = Layer(
       name=name,
       operator=kind,
@@ -120,6 +118,24 @@ def _layers(
       bits=tuple(b for b in recipe.bits if b >= _LEAST_BITS[kind]),
     )
   return tuple(found.values())
+
+
+def _name(
+  kernel: str,
+  scope: str,
+  names: layer_names.LayerNames,
+  taken: Collection[str],
+) -> str:
+  """What an operator's layer is called, by its kernel, else by its output.
+
+  Kernels that are alike are one tensor, named after one of their layers.
+  """
+  named = [name for name in map(names.of, (kernel, scope)) if name]
+  free = [name for name in named if name not in taken]
+  name = next(iter((*free, *named)), kernel)
+  while name in taken:  # a layer of two operators
+    name += '+'
+  return name
 
 
 def _with_kernel(
@@ -142,7 +158,7 @@ def _magnitudes(
   """Ranges of kernels whose channels are too small for their biases.
 
   A bias is an int32 of the input's scale times the channel's, which a filter of
-  zeros, or nearly so, makes too small to hold it; ai-edge-quantizer would write
+  zeros, or nearly so, makes too small to hold it; litert-quantizer would write
   whatever is left. Of such a filter a larger scale loses nothing.
   """
   tensors = model.subgraphs[0].tensors

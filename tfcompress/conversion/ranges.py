@@ -9,7 +9,7 @@ range.
 
 Pixels keep 0..255, and probabilities TFLite's own 0..1. Kernels keep each output
 channel's greatest magnitude: clipping those of a trained ResNet-18 for the least
-error, as ai-edge-quantizer's algorithms MSE and OCTAV do, cost 1 to 10 dB of the
+error, as litert-quantizer's algorithms MSE and OCTAV do, cost 1 to 10 dB of the
 probabilities' signal-to-noise, with int8 and int4 kernels alike. Between layers
 that MSE is the same as min-max.
 """

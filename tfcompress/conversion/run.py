@@ -11,6 +11,7 @@ import tf_keras
 
 from tfcompress.conversion import (
   flatbuffer,
+  layer_names,
   metadata,
   parity,
   precision,
@@ -70,7 +71,7 @@ def run(
   )
   network, done = _rewritten(config, model)
   content = _converted(config, network, images, known, report)
-  names = [layer.name for layer in network.layers]
+  names = layer_names.of_model(network)
   file = flatbuffer.rewritten(content, names, config.rewrites)
   examples = config.calibration_examples if images is None else len(images)
   config = dataclasses.replace(

@@ -1,7 +1,7 @@
 """The table of variants: what the numbers of an exported file are.
 
 float32, float16, dynamic and int8 are the converter's own. The others are made
-by ai-edge-quantizer from the converter's float32 file, and their names decode:
+by litert-quantizer from the converter's float32 file, and their names decode:
 
 - static: every tensor has a calibrated range, and the file computes in
   integers. mixed is static, with kernels of two widths.
@@ -25,7 +25,7 @@ by ai-edge-quantizer from the converter's float32 file, and their names decode:
 | weight_only_wi8_afp32 | int8 | float32 | float32 |
 | weight_only_wi4_afp32 | int4 | float32 | float32 |
 
-A depthwise kernel is never int4, which ai-edge-quantizer does not offer: it is
+A depthwise kernel is never int4, which litert-quantizer does not offer: it is
 int8 there. Kernels that stay in higher precision are float32 (--keep_float); by
 --max_drop they go from int4 to int8, and from there to float32, but for those of
 the mixed variant, which end at int8.
@@ -74,12 +74,12 @@ class Recipe:
 
   Attributes:
     mode: what is done about the tensors between layers.
-    configure: sets a converter up; None where ai-edge-quantizer makes it.
-    bits: what a number of a kernel can have, of ai-edge-quantizer's variants:
+    configure: sets a converter up; None where litert-quantizer makes it.
+    bits: what a number of a kernel can have, of litert-quantizer's variants:
       all kernels start with the first, the most sensitive may get the next.
     max_drop: points of top-1 that may be lost, unless the user says so.
-    instead: another variant: of the converter's, one of ai-edge-quantizer that
-      comes closest; of ai-edge-quantizer's, one with faster kernels.
+    instead: another variant: of the converter's, one of litert-quantizer that
+      comes closest; of litert-quantizer's, one with faster kernels.
   """
 
   mode: Mode

@@ -284,7 +284,7 @@ class ExportConfig:
     variant: what the numbers of the file are.
     io_dtype: of input and output; None takes the variant's own.
     rewrites: exact changes to the graph; None takes all that fit but STRIDES.
-    calibration: how ranges are chosen, of the variants of ai-edge-quantizer.
+    calibration: how ranges are chosen, of the variants of litert-quantizer.
     calibration_examples: representative images, drawn evenly over the classes.
     sensitivity: quantize one layer at a time, and write what each costs.
     keep_float: this many of the most sensitive layers stay in float.

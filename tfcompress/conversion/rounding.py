@@ -1,7 +1,7 @@
-"""From a float32 file to a variant, by ai-edge-quantizer.
+"""From a float32 file to a variant, by litert-quantizer.
 
 Every layer gets its own number of bits; 32 leaves it in float. A file so made
-differs from what ai-edge-quantizer returns in one respect: constants lie inside
+differs from what litert-quantizer returns in one respect: constants lie inside
 the flatbuffer, where every reader of TFLite files looks for them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
-from ai_edge_quantizer import qtyping, quantizer
+from litert_quantizer import qtyping, quantizer
 
 from tfcompress.conversion import float_files, variants
 from tfcompress.core import types
@@ -98,7 +98,7 @@ def _add_end(
 
 
 def _made(engine: quantizer.Quantizer, file: float_files.FloatFile) -> bytes:
-  """Runs ai-edge-quantizer with the ranges that were chosen."""
+  """Runs litert-quantizer with the ranges that were chosen."""
   chosen = {
     name: {'min': np.float32([low]), 'max': np.float32([high])}
     for name, (low, high) in file.ranges.items()
