@@ -151,7 +151,8 @@ def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
   holder.call = tf.function(
     lambda image: {name: model(image, training=False)}, input_signature=[image]
   )
-  function = holder.call.get_concrete_function()
+  with fake_quant.rounded_by_operators(model):
+    function = holder.call.get_concrete_function()
   size_bytes = sum(w.shape.num_elements() * w.dtype.size for w in model.weights)
   if size_bytes < _MOST_CONSTANTS_BYTES:
     function, holder = _with_constants(function, name), tf.Module()
