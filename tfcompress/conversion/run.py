@@ -125,7 +125,9 @@ def _converted(
   """The file; raises ValueError where max_drop cannot be met."""
   if variants.RECIPES[config.variant].configure is not None:
     return tflite.convert(model, config.variant, config.io_dtype, images)
-  file = tflite.float_file(model, config.variant, images, config.calibration)
+  file = tflite.float_file(
+    model, config.variant, images, config.calibration, config.kernel_ranges
+  )
   chosen = precision.choose(file, config, known, report)
   if chosen.is_within:
     return chosen.content

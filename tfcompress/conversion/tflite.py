@@ -61,6 +61,7 @@ def float_file(
   variant: types.Variant,
   representative: np.ndarray | None = None,
   calibration: types.Calibration = types.Calibration.MIN_MAX,
+  kernel_ranges: types.KernelRange = types.KernelRange.MIN_MAX,
 ) -> float_files.FloatFile:
   """Converts a classifier to float32, ready to become a variant.
 
@@ -69,6 +70,7 @@ def float_file(
     variant: one of litert-quantizer.
     representative: as in `convert`.
     calibration: how ranges are chosen.
+    kernel_ranges: how those of kernels are.
 
   Raises:
     ValueError: as in `convert`.
@@ -76,7 +78,9 @@ def float_file(
   images = _pixels(model, variant, representative)
   content = _by_converter(model, types.Variant.FLOAT32, types.IoDtype.FLOAT32)
   names = layer_names.of_model(model)
-  return float_files.prepare(content, variant, names, images, calibration)
+  return float_files.prepare(
+    content, variant, names, images, calibration, kernel_ranges
+  )
 
 
 def needs_images(model: tf_keras.Model, variant: types.Variant) -> bool:

@@ -178,11 +178,13 @@ def require_options(config: types.ExportConfig) -> None:
   recipe, name = RECIPES[config.variant], config.variant.value
   io_dtype(config.variant, config.io_dtype)
   chosen = config.calibration is not types.Calibration.MIN_MAX
+  clips = config.kernel_ranges is not types.KernelRange.MIN_MAX
   given = {
     '--sensitivity': config.sensitivity,
     f'--keep_float={config.keep_float}': config.keep_float > 0,
     f'--max_drop={config.max_drop}': config.max_drop is not None,
     f'--calibration={config.calibration.value}': chosen,
+    f'--kernel_ranges={config.kernel_ranges.value}': clips,
   }
   for flag, is_given in given.items():
     if is_given and recipe.configure is not None:
