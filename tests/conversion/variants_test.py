@@ -304,6 +304,19 @@ def test_a_clipped_kernel_errs_nearly_least(kernel_ranges, tmp_path):
   assert error(found['dense']).sum() < 1.1 * best < 0.95 * whole
 
 
+def test_no_progress_bar_of_another_library(capsys):
+  layers = tf_keras.layers
+  image = x = layers.Input((4, 4, 3))
+  for _ in range(34):
+    x = layers.Dense(3, 'relu', bias_initializer='normal')(x)
+  x = layers.Softmax()(layers.GlobalAveragePooling2D()(x))
+  file = tflite.float_file(tf_keras.Model(image, x), V.WEIGHT_ONLY_WI8_AFP32)
+  assert len(tflite_file.model_of(file.content).subgraphs[0].tensors) > 100
+  capsys.readouterr()
+  rounding.quantized(file, file.lowest_bits(), types.IoDtype.FLOAT32)
+  assert capsys.readouterr() == ('', '')
+
+
 def test_constants_lie_inside_the_flatbuffer():
   """litert-quantizer puts more than 256 KiB of them behind it."""
   layers = tf_keras.layers

@@ -5,6 +5,8 @@ differs from what litert-quantizer returns in one respect: constants lie inside
 the flatbuffer, where every reader of TFLite files looks for them.
 """
 
+import contextlib
+import io
 import warnings
 from collections.abc import Mapping
 
@@ -128,7 +130,9 @@ def _made(engine: quantizer.Quantizer, file: float_files.FloatFile) -> bytes:
   }
   for name, most in file.magnitudes.items():
     chosen[name] = {'min': -most, 'max': most}
-  with warnings.catch_warnings():
+  # Asked for no progress bar it still draws two, for files of 100 tensors.
+  nowhere = contextlib.redirect_stderr(io.StringIO())
+  with warnings.catch_warnings(), nowhere:
     # It opens the float file with a setting that is for debugging.
     warnings.simplefilter('ignore', UserWarning)
     content = engine.quantize(
