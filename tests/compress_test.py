@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.commands_test import ROOT, error_of
-from tfcompress.core import records
+from tfcompress.core import records, types
 
 PIPELINES = sorted(
   path
@@ -103,6 +103,25 @@ def test_the_pipeline_of_all_stages(tmp_path):
     '--output_dir=out/5_qat --parent=out/4_prune --teacher=out/1_baseline '
     '--dataset=cifar100',
   ]
+
+
+def test_every_stage_has_a_flagfile_in_the_shipped_pipeline(tmp_path):
+  folder = ROOT / 'flags' / 'pipeline'
+  stages = {stage.value for stage in types.Stage}
+  assert {path.stem for path in folder.glob('*.cfg')} == stages
+  result = compress(
+    ROOT,
+    '--flagfile=flags/pipeline.cfg',
+    '--stages=baseline,cluster,qat',
+    '--dry_run',
+    f'--output_dir={tmp_path}',
+  )
+  assert result.returncode == 0, result.stderr
+  assert (
+    'tfcompress.train --flagfile=flags/pipeline/cluster.cfg '
+    f'--output_dir={tmp_path}/2_cluster --parent={tmp_path}/1_baseline '
+    f'--teacher={tmp_path}/1_baseline'
+  ) in result.stdout
 
 
 def test_the_classic_pipelines(tmp_path):

@@ -67,6 +67,10 @@ def _define_flags() -> None:
       'static and mixed variants: min_max ranges are those that were seen, mse '
       'ones err least'
     ),
+    kernel_ranges=(
+      'variants of litert-quantizer: min_max clips no weight, mse and octav clip '
+      'where rounding then errs less, which pays with int4'
+    ),
     calibration_examples=(
       'training images, evenly over the classes, that set the int8 ranges',
       2,

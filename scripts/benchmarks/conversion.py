@@ -72,7 +72,7 @@ def rewrites() -> None:
     for path, wanted in zip(paths, (None, ())):
       network, _ = rewrites_lib.rewritten(model, wanted)
       content = tflite.convert(network, types.Variant.INT8, None, images)
-      file = flatbuffer.rewritten(content, (), wanted)
+      file = flatbuffer.rewritten(content, wanted=wanted)
       records.write_bytes(path, file.content)
     ours, plain = best_medians(paths, images)
   show(
@@ -99,8 +99,13 @@ def best_medians(paths: list[str], images: np.ndarray) -> list[float]:
 
 
 def quantizer() -> None:
-  """Static int8 by ai-edge-quantizer over the converter's, the same images."""
-  from tfcompress.conversion import edge_quantizer, float_files, tflite
+  """Static int8 by litert-quantizer over the converter's, the same images."""
+  from tfcompress.conversion import (
+    float_files,
+    layer_names,
+    rounding,
+    tflite,
+  )
   from tfcompress.models import resnet
 
   model = resnet.build(types.ModelSpec())
@@ -108,13 +113,13 @@ def quantizer() -> None:
   rng = np.random.RandomState(0)
   images = rng.randint(0, 256, (count, 224, 224, 3)).astype(np.uint8)
   content = tflite.convert(model, types.Variant.FLOAT32)
-  names = [layer.name for layer in model.layers]
+  names = layer_names.of_model(model)
   static = types.Variant.STATIC_WI8_AI8
 
   def ours() -> None:
     file = float_files.prepare(content, static, names, images)
     bits = file.lowest_bits()
-    edge_quantizer.quantized(file, bits, types.IoDtype.UINT8)
+    rounding.quantized(file, bits, types.IoDtype.UINT8)
 
   def converter() -> None:
     tflite.convert(model, types.Variant.INT8, None, images)
@@ -125,7 +130,7 @@ def quantizer() -> None:
     one()
     seconds.append(time.perf_counter() - start)
   show(
-    'static int8, ai-edge-quantizer / converter',
+    'static int8, litert-quantizer / converter',
     seconds[0] / seconds[1],
     'at most 0.3',
     f'{seconds[0]:.1f} / {seconds[1]:.1f} s, ResNet-18 at 224, {count} images; '

@@ -12,7 +12,7 @@ from tfcompress.core import native_logs  # noqa: E402
 
 native_logs.silence()
 
-CHECKS = ('formats', 'fuzz', 'challenge')
+CHECKS = ('formats', 'fuzz', 'challenge', 'applications')
 CHALLENGE = ('BASELINE', 'PLAIN', 'SLIM', 'ARTIFACT')
 
 
@@ -22,6 +22,10 @@ def main() -> None:
     sys.exit(f'error: {name!r} is none of {", ".join(CHECKS)}')
   if name == 'challenge':
     _check_challenge(arguments)
+  if name == 'applications':
+    import applications
+
+    sys.exit(applications.check(*arguments))
   if not all(one.isdecimal() for one in arguments) or len(arguments) > 2:
     sys.exit(f'error: {" ".join(arguments)!r}, expected [COUNT] [SEED]')
   if name == 'formats':

@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.conversion import flatbuffer_test
 from tests.models import rewrites_test
-from tfcompress.conversion import blocks, flatbuffer, tflite
+from tfcompress.conversion import blocks, flatbuffer, layer_names, tflite
 from tfcompress.core import types
 from tfcompress.models import resnet, rewrites
 from tfcompress.runtimes import tflite_file
@@ -28,7 +28,7 @@ def convolutions(content):
 
 
 def rewritten(content, network):
-  names = [layer.name for layer in network.layers]
+  names = layer_names.of_model(network)
   file = flatbuffer.rewritten(content, names, [SPACE_TO_DEPTH])
   assert file.done == (SPACE_TO_DEPTH,)
   assert 'SPACE_TO_DEPTH' in flatbuffer_test.operators(file.content)
@@ -82,7 +82,8 @@ def test_every_convolution(kernel, stride, padding, size):
   assert convolutions(other.content) == [(shape, 1)]
   # Weights and zeros beside them, and not the kernel that was.
   more = 4 * 6 * 3 * ((size * stride) ** 2 - kernel**2)
-  before = flatbuffer.rewritten(content, ['conv'], ()).content
+  names = layer_names.LayerNames(['conv'])
+  before = flatbuffer.rewritten(content, names, ()).content
   assert abs(len(other.content) - len(before) - more) < 150
   assert_same(content, other.content, rewrites_test.pixels(32), 1e-5)
 
@@ -99,14 +100,14 @@ def test_every_convolution(kernel, stride, padding, size):
 def test_convolutions_that_stay(conv, size):
   network = rewrites_test.network(conv, size=size)
   content = tflite.convert(network, types.Variant.FLOAT32)
-  file = flatbuffer.rewritten(content, ())
+  file = flatbuffer.rewritten(content)
   assert file.done == ()
   assert flatbuffer_test.operators(file.content) == (
     flatbuffer_test.operators(content)
   )
   message = '=space_to_depth does not fit the file: it has no convolution over'
   with pytest.raises(ValueError, match=message):
-    flatbuffer.rewritten(content, (), [SPACE_TO_DEPTH])
+    flatbuffer.rewritten(content, wanted=[SPACE_TO_DEPTH])
 
 
 @pytest.mark.parametrize('internal', [64, 112, 224])

@@ -6,7 +6,7 @@ import tf_keras
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.conversion import flatbuffer, tflite
+from tfcompress.conversion import flatbuffer, layer_names, tflite
 from tfcompress.core import types
 from tfcompress.models import resnet
 
@@ -63,7 +63,7 @@ def content(network, images):
 
 def test_pixels_are_resized_before_they_are_converted(content, images):
   assert operators(content)[:2] == ['QUANTIZE', 'RESIZE_BILINEAR']
-  file = flatbuffer.rewritten(content, (), [types.Rewrite.RESIZE])
+  file = flatbuffer.rewritten(content, wanted=[types.Rewrite.RESIZE])
   assert file.done == (types.Rewrite.RESIZE,)
   assert operators(file.content)[:2] == ['RESIZE_BILINEAR', 'QUANTIZE']
   assert operators(file.content)[2:] == operators(content)[2:]
@@ -76,15 +76,15 @@ def test_a_file_that_resizes_nothing_is_left_alone(network, images):
   other = tflite.convert(network, types.Variant.FLOAT32)
   int8 = tflite.convert(network, types.Variant.INT8, types.IoDtype.INT8, images)
   for file in (other, int8):  # The second has nothing to be converted.
-    assert types.Rewrite.RESIZE not in flatbuffer.rewritten(file, ()).done
+    assert types.Rewrite.RESIZE not in flatbuffer.rewritten(file).done
     with pytest.raises(
       ValueError, match='=resize does not fit the file: it ha'
     ):
-      flatbuffer.rewritten(file, (), [types.Rewrite.RESIZE])
+      flatbuffer.rewritten(file, wanted=[types.Rewrite.RESIZE])
 
 
 def test_a_compact_file_says_the_same_in_fewer_bytes(content, network, images):
-  layers = [layer.name for layer in network.layers]
+  layers = layer_names.of_model(network)
   compact = flatbuffer.rewritten(content, layers, ()).content
   np.testing.assert_array_equal(
     outputs(compact, images), outputs(content, images)

@@ -349,6 +349,7 @@ def test_layers_in_float_and_their_sensitivity(own, tmp_path):
     tmp_path,
     variant=types.Variant.STATIC_WI8_AI8,
     calibration=types.Calibration.MSE,
+    kernel_ranges=types.KernelRange.OCTAV,
     keep_float=2,
   )
   run.run(options, seen.append)
@@ -361,6 +362,7 @@ def test_layers_in_float_and_their_sensitivity(own, tmp_path):
   metadata = json.loads((tmp_path / 'metadata.json').read_text())['tfcompress']
   assert metadata['variant'] == 'static_wi8_ai8'
   assert metadata['calibration'] == {'method': 'mse', 'examples': 6}
+  assert metadata['kernel_ranges'] == 'octav'
   assert metadata['io_dtype'] == 'uint8'
 
 

@@ -8,9 +8,9 @@ import tf_keras
 
 from tests import conftest
 from tfcompress.conversion import (
-  edge_quantizer,
   parity,
   precision,
+  rounding,
   sensitivity,
   tflite,
   variants,
@@ -95,7 +95,7 @@ def config(variant=V.STATIC_WI4_AI8, **options) -> types.ExportConfig:
 
 
 def drop_of(file, bits: dict[str, int], known: parity.HeldOut) -> float:
-  content = edge_quantizer.quantized(file, bits, types.IoDtype.UINT8)
+  content = rounding.quantized(file, bits, types.IoDtype.UINT8)
   return parity.measure_content(content, known).top1_drop
 
 

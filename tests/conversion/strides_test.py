@@ -57,7 +57,7 @@ def files(network, images):
   found = {}
   for variant in VARIANTS:
     content = tflite.convert(network, variant, None, images)
-    file = flatbuffer.rewritten(content, (), [STRIDES])
+    file = flatbuffer.rewritten(content, wanted=[STRIDES])
     assert file.done == (STRIDES,)
     found[variant] = (content, file.content)
   return found
@@ -82,7 +82,7 @@ def test_a_resnet_of_the_same_outputs(variant, files, images):
 def test_every_stride(stride, padding, size):
   body = (layers.Rescaling(0.01), layers.Conv2D(6, 1, stride, padding))
   content = tflite.convert(rewrites_test.network(*body, size=size), FLOAT32)
-  other = flatbuffer.rewritten(content, (), [STRIDES]).content
+  other = flatbuffer.rewritten(content, wanted=[STRIDES]).content
   names = flatbuffer_test.operators(other)
   assert names[names.index('CONV_2D') - 1] == 'MAX_POOL_2D'
   assert blocks_test.convolutions(other) == [((6, 1, 1, 3), 1)]
@@ -91,7 +91,7 @@ def test_every_stride(stride, padding, size):
 
 def test_it_is_left_out_unless_asked_for(files):
   for content, _ in files.values():
-    file = flatbuffer.rewritten(content, ())
+    file = flatbuffer.rewritten(content)
     assert STRIDES not in file.done
     assert strided(file.content) == 2
 
@@ -104,7 +104,7 @@ def test_other_convolutions_stay():
   )
   content = tflite.convert(network, FLOAT32)
   with pytest.raises(ValueError, match=REFUSED):
-    flatbuffer.rewritten(content, (), [STRIDES])
+    flatbuffer.rewritten(content, wanted=[STRIDES])
 
 
 @pytest.mark.skipif(

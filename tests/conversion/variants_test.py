@@ -1,5 +1,6 @@
 """All variants of a small network: numbers in the file, ranges, refusals."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -9,15 +10,18 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from ai_edge_litert import interpreter as litert
+from ai_edge_litert import schema_py_generated as schema
+from litert_quantizer import quantizer
 
 from tests import conftest
-from tfcompress.conversion import parity, ranges, tflite, variants
+from tfcompress.conversion import parity, ranges, rounding, tflite, variants
 from tfcompress.core import types
 from tfcompress.runtimes import interface, load, tflite_file
 
 ROOT = pathlib.Path(__file__).parents[2]
 V = types.Variant
 MSE = types.Calibration.MSE
+KR = types.KernelRange
 KERNELS = ['stem', 'inner', 'outer', 'wide', 'shortcut', 'deep', 'logits']
 
 
@@ -223,8 +227,9 @@ def test_ranges_in_the_file_are_the_activations(
     assert squared_error(values, high) == pytest.approx(best, rel=0.02)
 
 
-def test_a_filter_of_zeros_keeps_its_bias():
-  """Its scale would be too small for a bias of 32 bits."""
+@pytest.fixture(scope='module')
+def with_zeros() -> tuple[tf_keras.Model, np.ndarray]:
+  """A convolution with a filter of zeros and one nearly so, and images."""
   layers = tf_keras.layers
   image = layers.Input((8, 8, 3))
   x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name='conv')(image))
@@ -233,11 +238,102 @@ def test_a_filter_of_zeros_keeps_its_bias():
   kernel = rng.uniform(-0.01, 0.01, (3, 3, 3, 4))
   kernel[..., 1], kernel[..., 2] = 0, 1e-20
   model.get_layer('conv').set_weights([kernel, np.array([0, 1.5, -1, 0.5])])
-  images = rng.randint(0, 256, (4, 8, 8, 3), np.uint8)
+  return model, rng.randint(0, 256, (4, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+  'variant', [V.STATIC_WI8_AI8, V.STATIC_WI4_AI8, V.WEIGHT_ONLY_WI4_AFP32]
+)
+@pytest.mark.parametrize('kernel_ranges', types.KernelRange)
+def test_a_filter_of_zeros_keeps_its_bias(variant, kernel_ranges, with_zeros):
+  """Its scale would be too small for a bias of 32 bits, or nothing."""
+  model, images = with_zeros
   known = parity.held_out(model, images, np.zeros(4, np.int64))
-  for variant in (V.STATIC_WI8_AI8, V.STATIC_WI4_AI8):
-    content = tflite.convert(model, variant, representative=images)
-    assert parity.measure_content(content, known).snr_db > 30
+  file = tflite.float_file(model, variant, images, kernel_ranges=kernel_ranges)
+  snr_db = lambda file: (
+    parity.measure_content(
+      rounding.quantized(file, file.lowest_bits(), types.IoDtype.FLOAT32), known
+    ).snr_db
+  )
+  assert snr_db(file) > 30
+  if variant is V.STATIC_WI8_AI8:
+    # litert-quantizer by itself writes whatever is left of such a bias.
+    with np.errstate(invalid='ignore'):
+      assert snr_db(dataclasses.replace(file, magnitudes={})) < 10
+
+
+def kernels_of(model, variant, images, kernel_ranges, tmp_path):
+  """Real values of a file's kernels, and its weights, by layer."""
+  file = tflite.float_file(model, variant, images, kernel_ranges=kernel_ranges)
+  path = tmp_path / f'{kernel_ranges.value}.tflite'
+  bits = file.lowest_bits()
+  path.write_bytes(rounding.quantized(file, bits, types.IoDtype.FLOAT32))
+  return {
+    weight.name.split('/')[-2]: weight.values * weight.scale
+    for weight in tflite_file.weights(str(path))
+  }
+
+
+def test_only_kernels_of_the_lowest_bits_are_clipped(network, tmp_path):
+  """A depthwise one is int8 in a variant of int4."""
+  variant = V.WEIGHT_ONLY_WI4_AFP32
+  plain, clipped = (
+    kernels_of(network, variant, None, one, tmp_path)
+    for one in (KR.MIN_MAX, KR.MSE)
+  )
+  unlike = [n for n in plain if not np.array_equal(plain[n], clipped[n])]
+  assert sorted(unlike) == sorted({*KERNELS} - {'deep'})
+
+
+@pytest.mark.parametrize('kernel_ranges', [KR.MSE, KR.OCTAV])
+def test_a_clipped_kernel_errs_nearly_least(kernel_ranges, tmp_path):
+  """Against the best of many scales, of weights that are normal."""
+  layers = tf_keras.layers
+  image = layers.Input((8, 8, 3))
+  x = layers.Dense(4, use_bias=False, name='dense')(layers.Flatten()(image))
+  model = tf_keras.Model(image, layers.Softmax()(x))
+  kernel = np.random.RandomState(0).randn(192, 4).astype(np.float32)
+  model.get_layer('dense').set_weights([kernel])
+  found = kernels_of(
+    model, V.WEIGHT_ONLY_WI4_AFP32, None, kernel_ranges, tmp_path
+  )
+  error = lambda values: np.square(values - kernel).mean(axis=0)
+  rounded = lambda scale: np.clip(np.rint(kernel / scale), -7, 7) * scale
+  best = min(error(rounded(scale)).sum() for scale in np.linspace(0.1, 1, 200))
+  whole = error(rounded(np.abs(kernel).max(axis=0) / 7)).sum()
+  assert error(found['dense']).sum() < 1.1 * best < 0.95 * whole
+
+
+def test_no_progress_bar_of_another_library(capsys):
+  layers = tf_keras.layers
+  image = x = layers.Input((4, 4, 3))
+  for _ in range(34):
+    x = layers.Dense(3, 'relu', bias_initializer='normal')(x)
+  x = layers.Softmax()(layers.GlobalAveragePooling2D()(x))
+  file = tflite.float_file(tf_keras.Model(image, x), V.WEIGHT_ONLY_WI8_AFP32)
+  assert len(tflite_file.model_of(file.content).subgraphs[0].tensors) > 100
+  capsys.readouterr()
+  rounding.quantized(file, file.lowest_bits(), types.IoDtype.FLOAT32)
+  assert capsys.readouterr() == ('', '')
+
+
+def test_constants_lie_inside_the_flatbuffer():
+  """litert-quantizer puts more than 256 KiB of them behind it."""
+  layers = tf_keras.layers
+  image = layers.Input((8, 8, 3))
+  x = layers.Dense(1600, use_bias=False)(layers.Flatten()(image))
+  model = tf_keras.Model(image, layers.Dense(3, 'softmax')(x))
+  file = tflite.float_file(model, V.WEIGHT_ONLY_WI8_AFP32)
+  by_itself = quantizer.Quantizer(file.content)
+  by_itself.add_weight_only_config('.*', '*', 8)
+  raw = by_itself.quantize(enable_progress_bar=False).quantized_model
+  ours = tflite.convert(model, V.WEIGHT_ONLY_WI8_AFP32)
+  offsets = lambda content: [
+    buffer.offset
+    for buffer in schema.ModelT.InitFromPackedBuf(content, 0).buffers
+  ]
+  assert any(offsets(bytes(raw)))
+  assert not any(offsets(ours))
 
 
 @pytest.mark.parametrize(
@@ -259,6 +355,11 @@ def test_a_filter_of_zeros_keeps_its_bias():
       V.WEIGHT_ONLY_WI4_AFP32,
       {'calibration': MSE},
       'activations have no calibrated ranges; leave it out',
+    ),
+    (
+      V.FLOAT16,
+      {'kernel_ranges': KR.OCTAV},
+      '--kernel_ranges=octav .*use --variant=weight_only_wi8_afp32$',
     ),
     (
       V.DYNAMIC_WI8_AFP32,

@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from ai_edge_litert import interpreter as litert
+from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.conversion import tflite
 from tfcompress.core import quantized_layers, types
 from tfcompress.models import fake_quant, graph, heads, resnet
+from tfcompress.runtimes import tflite_file
 
 layers = tf_keras.layers
 
@@ -282,6 +284,107 @@ def test_outputs_by_hand():
   np.testing.assert_allclose(network(pixels[:, None, None]), expected)
 
 
+def pooled(pool, *before) -> tf_keras.Model:
+  """An average of 14x14 pixels, or of what layers make of them, for int8."""
+  image = x = layers.Input((14, 14, 3), name='image')
+  for layer in before:
+    x = layer(x)
+  x = layers.Flatten()(pool(x))
+  return fake_quant.quantized(tf_keras.Model(image, x))
+
+
+def integers_of(network, pixels, resolver) -> tuple:
+  """What a file's AVERAGE_POOL_2D takes and gives, and the scale of that."""
+  content = tflite.convert(network, types.Variant.INT8, types.IoDtype.INT8)
+  model = tflite_file.model_of(content)
+  (pool,) = [
+    operator
+    for operator in model.subgraphs[0].operators
+    if tflite_file.code_of(model, operator) == AVERAGE_POOL
+  ]
+  interpreter = litert.Interpreter(
+    model_content=content,
+    experimental_op_resolver_type=resolver,
+    experimental_preserve_all_tensors=True,
+  )
+  interpreter.allocate_tensors()
+  found = []
+  for image in pixels:
+    interpreter.set_tensor(
+      interpreter.get_input_details()[0]['index'],
+      (image[None] - 128).astype(np.int8),
+    )
+    interpreter.invoke()
+    ends = pool.inputs[0], pool.outputs[0]
+    found.append([interpreter.get_tensor(int(index))[0] for index in ends])
+  taken, given = map(np.stack, zip(*found))
+  return taken, given, interpreter.get_output_details()[0]['quantization']
+
+
+AVERAGE_POOL = schema.BuiltinOperator.AVERAGE_POOL_2D
+# Its own kernels and XNNPACK, which leaves this operator to them.
+KERNELS = [litert.OpResolverType.BUILTIN_REF, litert.OpResolverType.AUTO]
+
+
+@pytest.mark.parametrize('resolver', KERNELS)
+@pytest.mark.parametrize(
+  ('pool_size', 'strides', 'padding'),
+  [(2, 2, 'valid'), (2, 2, 'same'), (3, 2, 'same'), ((4, 2), 3, 'valid')],
+)
+def test_an_average_is_the_files_bit_for_bit(
+  pool_size, strides, padding, resolver
+):
+  pool = layers.AveragePooling2D(pool_size, strides, padding)
+  pixels = np.random.RandomState(0).randint(0, 256, (16, 14, 14, 3))
+  pixels = pixels.astype(np.float32)
+  network = pooled(pool)
+  _, given, (scale, zero_point) = integers_of(network, pixels, resolver)
+  assert (scale, zero_point) == (1, -128)
+  expected = given.reshape(16, -1) + 128.0
+  np.testing.assert_array_equal(network(pixels), expected)
+  # So it was to be: of a layer that does not round, most differ.
+  with fake_quant.rounded_by_operators(network):
+    assert (network(pixels).numpy() != expected).mean() > 0.5
+
+
+@pytest.mark.parametrize('resolver', KERNELS)
+def test_an_average_has_the_range_of_what_it_reads(resolver):
+  """Through a layer that picks values; the range has a zero point of its own."""
+  before = [layers.Conv2D(4, 3, name='conv'), layers.MaxPooling2D(2, 1)]
+  tf_keras.utils.set_random_seed(2)
+  network = pooled(layers.AveragePooling2D(3, 2, 'same', name='mean'), *before)
+  pixels = images(16, 14, 8)
+  fake_quant.calibrate(network, [pixels])
+  taken, given, (scale, zero) = integers_of(network, pixels, resolver)
+  assert -128 < zero < 127 and scale != 1
+  low, high = network.get_layer('conv_range').weights
+  real = lambda steps: tf.constant((np.float32(steps) - zero) * scale)
+  got = network.get_layer('mean')([real(taken), low, high])
+  steps = np.array(got) / scale + zero
+  np.testing.assert_allclose(steps, given, atol=1e-3)
+
+
+def test_an_average_by_hand(tmp_path):
+  """Half steps go away from pixel 128, which is the integer 0."""
+  network = pooled(layers.AveragePooling2D(14))
+  pixels = np.full((4, 14, 14, 3), 128, np.float32)
+  for image, (one, count) in zip(pixels, [(129, 98), (127, 98), (129, 97)]):
+    image.reshape(-1, 3)[:count] = one
+  expected = np.repeat([[129], [127], [128], [128]], 3, axis=1)
+  np.testing.assert_array_equal(network(pixels), expected)
+  network.save(tmp_path / 'model.keras')
+  again = tf_keras.models.load_model(tmp_path / 'model.keras')
+  np.testing.assert_array_equal(again(pixels), expected)
+
+
+def test_gradients_pass_an_average():
+  network = pooled(layers.AveragePooling2D(14))
+  pixels = tf.Variable(images(1, 14, 9))
+  with tf.GradientTape() as tape:
+    total = tf.reduce_sum(network(pixels))
+  np.testing.assert_allclose(tape.gradient(total, pixels), 1 / 14**2, 1e-6)
+
+
 def test_calibration_by_hand():
   network = two_layers()
   pixels = np.zeros((2, 2, 1, 1, 3), np.float32)
@@ -446,6 +549,10 @@ def three(x):
     (read_twice, r'norm \(Batch.* got it after conv, expected .* nothing else'),
     (used_twice, 'twice .* expected it to be called once'),
     (three, 'three .* got 3 inputs, expected 2'),
+    (
+      lambda x: layers.AveragePooling2D()(layers.Softmax(name='soft')(x)),
+      'soft .* expected no pooling of probabilities',
+    ),
     (lambda x: [x, x], 'has 1 inputs and 2 outputs: expected one each'),
   ],
 )

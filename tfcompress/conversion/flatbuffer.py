@@ -14,10 +14,11 @@ from collections.abc import Collection, Mapping
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.conversion import blocks as blocks_lib
-from tfcompress.conversion import strides
+from tfcompress.conversion import layer_names, strides
 from tfcompress.core import types
 from tfcompress.runtimes import tflite_file
 
+_NO_LAYERS = layer_names.LayerNames()
 _ON_REQUEST = (types.Rewrite.STRIDES,)
 _WHY_NOT = {
   types.Rewrite.SPACE_TO_DEPTH: 'convolution over an image of at most 4 '
@@ -48,14 +49,14 @@ class Rewritten:
 
 def rewritten(
   content: bytes,
-  layers: Collection[str],
+  layers: layer_names.LayerNames = _NO_LAYERS,
   wanted: Collection[types.Rewrite] | None = None,
 ) -> Rewritten:
   """Returns a compact file of the same outputs.
 
   Args:
     content: a `.tflite`.
-    layers: names of the network's layers.
+    layers: of the network; by default tensors keep their names.
     wanted: of SPACE_TO_DEPTH, RESIZE and STRIDES; others are ignored. None
       takes those that fit, but for STRIDES.
 
@@ -76,10 +77,7 @@ def rewritten(
       )
   compact(model, layers)
   moved = results.get(types.Rewrite.SPACE_TO_DEPTH, {})
-  by_layer = {
-    tflite_file.layer_of(name, layers) or name: plan
-    for name, plan in moved.items()
-  }
+  by_layer = {layers.of(name) or name: plan for name, plan in moved.items()}
   done = tuple(rewrite for rewrite, result in results.items() if result)
   return Rewritten(tflite_file.packed(model), done, by_layer)
 
@@ -115,7 +113,7 @@ def resize_first(model: schema.ModelT) -> bool:
   return True
 
 
-def compact(model: schema.ModelT, layers: Collection[str]) -> None:
+def compact(model: schema.ModelT, layers: layer_names.LayerNames) -> None:
   """Leaves out constants that nothing reads, and shortens names.
 
   What is neither input nor output is called by its layer.
@@ -130,7 +128,7 @@ def compact(model: schema.ModelT, layers: Collection[str]) -> None:
     for index, tensor in enumerate(graph.tensors):
       if index not in public:
         name = tensor.name.decode()
-        tensor.name = (tflite_file.layer_of(name, layers) or name).encode()
+        tensor.name = (layers.of(name) or name).encode()
 
 
 def _same_numbers(graph: schema.SubGraphT, first: int, second: int) -> bool:

@@ -28,7 +28,7 @@ def int8_latency_ms(model: tf_keras.Model) -> float:
   images = rng.randint(0, 256, (2, size, size, 3)).astype(np.uint8)
   network, _ = rewrites.rewritten(model)
   content = tflite.convert(network, types.Variant.INT8, None, images)
-  content = flatbuffer.rewritten(content, ()).content
+  content = flatbuffer.rewritten(content).content
   with tempfile.TemporaryDirectory() as scratch:
     path = pathlib.Path(scratch) / records.EXPORTED
     path.write_bytes(content)

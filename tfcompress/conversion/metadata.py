@@ -53,6 +53,7 @@ def metadata(
       'variant': config.variant.value,
       'io_dtype': variants.io_dtype(config.variant, config.io_dtype).value,
       'calibration': _calibration(config, manifest),
+      'kernel_ranges': _kernel_ranges(config),
       'rewrites': records.to_json(config.rewrites),
       'input_scaling': manifest.input_scaling.value,
       'class_names': list(manifest.class_names),
@@ -100,6 +101,12 @@ def architecture(
       for layer in kept
     ],
   }
+
+
+def _kernel_ranges(config: types.ExportConfig) -> str | None:
+  """How kernels' ranges were chosen; None where the converter chooses."""
+  by_converter = variants.RECIPES[config.variant].configure is not None
+  return None if by_converter else config.kernel_ranges.value
 
 
 def _calibration(

@@ -11,9 +11,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from tfcompress.conversion import (
-  edge_quantizer,
   float_files,
   parity,
+  rounding,
   sensitivity,
   variants,
 )
@@ -138,7 +138,7 @@ def _attempt(
 ) -> Attempt:
   """Makes a file and compares it with its parent."""
   dtype = variants.io_dtype(file.variant, config.io_dtype)
-  content = edge_quantizer.quantized(file, bits, dtype)
+  content = rounding.quantized(file, bits, dtype)
   result = parity.measure_content(content, known)
   most = limit(config)
   if most is not None:

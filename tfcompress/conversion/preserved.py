@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfcompress.conversion import layer_names
 from tfcompress.models import clusters
 from tfcompress.runtimes import tflite_file
 
@@ -63,8 +64,10 @@ def _matched(
 ) -> dict[str, tflite_file.Weight]:
   """The weights of each kernel: of its name, else in order of its shape."""
   free = list(weights)
+  layers = layer_names.LayerNames(kernels, kernels)
+  is_named = lambda name, weight: layers.of(weight.name) == name
   found = {}
-  for is_its in (_is_named, lambda name, weight: True):
+  for is_its in (is_named, lambda name, weight: True):
     for name, kernel in kernels.items():
       fitting = [
         index
@@ -75,17 +78,13 @@ def _matched(
         found[name] = free.pop(fitting[0])
   for name, kernel in kernels.items():
     if name not in found:
-      shapes = [w.values.shape for w in weights if _is_named(name, w)]
+      shapes = [w.values.shape for w in weights if is_named(name, w)]
       raise ValueError(
         f'{path}: layer {name} has a kernel of shape {kernel.shape} but no '
         f'weights of that shape in the file, which has {shapes or "none"} of '
         'that name; convert this very parent'
       )
   return {name: found[name] for name in kernels}
-
-
-def _is_named(name: str, weight: tflite_file.Weight) -> bool:
-  return tflite_file.layer_of(weight.name, [name]) is not None
 
 
 def _require_zeros(name, kernel, weight, path) -> None:

@@ -8,10 +8,8 @@ become the best of `FRACTIONS` of what was seen, twice over. Zero stays in every
 range.
 
 Pixels keep 0..255, and probabilities TFLite's own 0..1. Kernels keep each output
-channel's greatest magnitude: clipping those of a trained ResNet-18 for the least
-error, as ai-edge-quantizer's algorithms MSE and OCTAV do, cost 1 to 10 dB of the
-probabilities' signal-to-noise, with int8 and int4 kernels alike. Between layers
-that MSE is the same as min-max.
+channel's greatest magnitude, unless `kernel_ranges` has litert-quantizer clip
+them: see `variants`. Between layers its algorithms are the same as min-max.
 """
 
 import os

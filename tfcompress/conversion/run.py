@@ -11,6 +11,7 @@ import tf_keras
 
 from tfcompress.conversion import (
   flatbuffer,
+  layer_names,
   metadata,
   parity,
   precision,
@@ -71,7 +72,7 @@ def run(
   )
   network, done = _rewritten(config, model)
   content = _converted(config, network, images, known, report)
-  names = [layer.name for layer in network.layers]
+  names = layer_names.of_model(network)
   file = flatbuffer.rewritten(content, names, config.rewrites)
   examples = config.calibration_examples if images is None else len(images)
   config = dataclasses.replace(
@@ -125,7 +126,9 @@ def _converted(
   """The file; raises ValueError where max_drop cannot be met."""
   if variants.RECIPES[config.variant].configure is not None:
     return tflite.convert(model, config.variant, config.io_dtype, images)
-  file = tflite.float_file(model, config.variant, images, config.calibration)
+  file = tflite.float_file(
+    model, config.variant, images, config.calibration, config.kernel_ranges
+  )
   chosen = precision.choose(file, config, known, report)
   if chosen.is_within:
     return chosen.content

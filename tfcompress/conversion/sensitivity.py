@@ -1,6 +1,6 @@
 """What each layer's quantization costs: one at a time, all others in float32."""
 
-from tfcompress.conversion import edge_quantizer, float_files, parity
+from tfcompress.conversion import float_files, parity, rounding
 from tfcompress.core import types
 
 
@@ -18,7 +18,7 @@ def measure(
   """
   found = []
   for layer in file.layers:
-    content = edge_quantizer.quantized_alone(file, layer)
+    content = rounding.quantized_alone(file, layer)
     result = parity.measure_content(content, known)
     found.append(
       types.LayerSensitivity(

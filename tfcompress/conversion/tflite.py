@@ -9,7 +9,12 @@ import tf_keras
 from tensorflow.lite.python import convert as convert_lib
 from tensorflow.python.framework import convert_to_constants
 
-from tfcompress.conversion import edge_quantizer, float_files, variants
+from tfcompress.conversion import (
+  float_files,
+  layer_names,
+  rounding,
+  variants,
+)
 from tfcompress.conversion import representative as representative_lib
 from tfcompress.core import types
 from tfcompress.models import fake_quant
@@ -33,7 +38,7 @@ def convert(
       have the lowest, see `precision` for others.
     io_dtype: of input and output; None takes the variant's own.
     representative: images (N, S, S, 3), 0..255, where `needs_images`.
-    calibration: how ranges are chosen, of a variant of ai-edge-quantizer.
+    calibration: how ranges are chosen, of a variant of litert-quantizer.
 
   Returns:
     The file.
@@ -46,7 +51,7 @@ def convert(
   dtype = variants.io_dtype(variant, io_dtype)
   if variants.RECIPES[variant].configure is None:
     file = float_file(model, variant, representative, calibration)
-    return edge_quantizer.quantized(file, file.lowest_bits(), dtype)
+    return rounding.quantized(file, file.lowest_bits(), dtype)
   images = _pixels(model, variant, representative)
   return _by_converter(model, variant, dtype, images)
 
@@ -56,22 +61,26 @@ def float_file(
   variant: types.Variant,
   representative: np.ndarray | None = None,
   calibration: types.Calibration = types.Calibration.MIN_MAX,
+  kernel_ranges: types.KernelRange = types.KernelRange.MIN_MAX,
 ) -> float_files.FloatFile:
   """Converts a classifier to float32, ready to become a variant.
 
   Args:
     model: as in `convert`.
-    variant: one of ai-edge-quantizer.
+    variant: one of litert-quantizer.
     representative: as in `convert`.
     calibration: how ranges are chosen.
+    kernel_ranges: how those of kernels are.
 
   Raises:
     ValueError: as in `convert`.
   """
   images = _pixels(model, variant, representative)
   content = _by_converter(model, types.Variant.FLOAT32, types.IoDtype.FLOAT32)
-  names = {layer.name for layer in model.layers}
-  return float_files.prepare(content, variant, names, images, calibration)
+  names = layer_names.of_model(model)
+  return float_files.prepare(
+    content, variant, names, images, calibration, kernel_ranges
+  )
 
 
 def needs_images(model: tf_keras.Model, variant: types.Variant) -> bool:
@@ -146,7 +155,8 @@ def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
   holder.call = tf.function(
     lambda image: {name: model(image, training=False)}, input_signature=[image]
   )
-  function = holder.call.get_concrete_function()
+  with fake_quant.rounded_by_operators(model):
+    function = holder.call.get_concrete_function()
   size_bytes = sum(w.shape.num_elements() * w.dtype.size for w in model.weights)
   if size_bytes < _MOST_CONSTANTS_BYTES:
     function, holder = _with_constants(function, name), tf.Module()

@@ -13,6 +13,8 @@ import tf_keras
 _PACKAGE = 'tfcompress'  # under which Keras registers the layers
 _MOMENTUM = 0.99  # of a range that follows the training batches
 _TINY = 1e-6  # the least bound: a range must not be empty
+_STEPS = 255  # between the 256 numbers of an int8
+_LOWEST = -128
 
 
 @tf_keras.saving.register_keras_serializable(_PACKAGE)
@@ -21,13 +23,21 @@ class FakeQuant(tf_keras.layers.Layer):
 
   A bound that is None is a weight. While the layer is trainable it follows the
   training batches' least or greatest value as a moving average.
+
+  Where it `gives_bounds`, it returns those too: what computes with the integers
+  must know which they are.
   """
 
   def __init__(
-    self, low: float | None = None, high: float | None = None, **kwargs
+    self,
+    low: float | None = None,
+    high: float | None = None,
+    gives_bounds: bool = False,
+    **kwargs,
   ):
     super().__init__(**kwargs)
     self.fixed = (low, high)
+    self.gives_bounds = gives_bounds
     self.observe = None  # called with every input, which then passes unrounded
 
   def build(self, input_shape):
@@ -37,15 +47,15 @@ class FakeQuant(tf_keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs, training=None):
+    low, high = map(tf.convert_to_tensor, (self.low, self.high))
     if self.observe is not None:
       self.observe(self, inputs)
-      return inputs
+      return self._outputs(inputs, low, high)
     if training and self.trainable:
       for bound, value in zip(self.weights, self.bounds_of(inputs)):
         bound.assign_add((value - bound) * (1 - _MOMENTUM))
-    return _fake_quant(
-      inputs, tf.convert_to_tensor(self.low), tf.convert_to_tensor(self.high)
-    )
+      low, high = map(tf.convert_to_tensor, (self.low, self.high))
+    return self._outputs(_fake_quant(inputs, low, high), low, high)
 
   def bounds_of(self, inputs) -> list[tf.Tensor]:
     """What each weight would be for these inputs alone."""
@@ -59,7 +69,11 @@ class FakeQuant(tf_keras.layers.Layer):
 
   def get_config(self):
     low, high = self.fixed
-    return super().get_config() | {'low': low, 'high': high}
+    config = super().get_config() | {'low': low, 'high': high}
+    return config | ({'gives_bounds': True} if self.gives_bounds else {})
+
+  def _outputs(self, outputs, low, high):
+    return [outputs, low, high] if self.gives_bounds else outputs
 
   def _add_bound(self, name: str, value: float) -> tf.Variable:
     initializer = tf_keras.initializers.Constant(value)
@@ -117,6 +131,57 @@ class QuantizedRescaling(tf_keras.layers.Rescaling):
     kernel = scale.reshape(1, 1, channels, 1)
     outputs = tf.nn.depthwise_conv2d(inputs, kernel, [1, 1, 1, 1], 'VALID')
     return tf.nn.bias_add(outputs, offset)
+
+
+@tf_keras.saving.register_keras_serializable(_PACKAGE)
+class QuantizedAveragePooling2D(tf_keras.layers.AveragePooling2D):
+  """An AveragePooling2D whose means are integers of its input's range.
+
+  TFLite's AVERAGE_POOL_2D rounds a sum of int8 over its count half away from
+  zero, whichever kernel computes it; what is padded does not count. Its inputs
+  are a tensor and the two bounds that a FakeQuant gives beside it.
+  """
+
+  def __init__(self, pool_size=(2, 2), **kwargs):
+    super().__init__(pool_size, **kwargs)
+    self.input_spec = None  # the base class's is of one input
+    self.rounds = True  # not while it becomes a file, whose operator does
+
+  def call(self, inputs):
+    inputs, low, high = inputs
+    if not self.rounds:
+      return super().call(inputs)
+    scale = (high - low) / _STEPS
+    zero_point = _LOWEST + tf.clip_by_value(tf.round(-low / scale), 0, _STEPS)
+    means = super().call(inputs / scale + zero_point)
+    counts = self._counts(inputs.shape)
+    rounded = tf.grad_pass_through(lambda means: _mean(means, counts))(means)
+    return (rounded - zero_point) * scale
+
+  def _counts(self, shape) -> np.ndarray:
+    """Pixels under each output, (H, W, 1)."""
+    rows, columns = (
+      _covered(*axis, self.padding == 'same')
+      for axis in zip(shape[1:3], self.pool_size, self.strides)
+    )
+    return np.float32(np.outer(rows, columns)[..., None])
+
+  def compute_output_shape(self, input_shape):
+    return super().compute_output_shape(input_shape[0])
+
+
+def _covered(size: int, pool: int, stride: int, is_same: bool) -> np.ndarray:
+  """Pixels of one axis under each output."""
+  outputs = -(-size // stride) if is_same else (size - pool) // stride + 1
+  padded = max((outputs - 1) * stride + pool - size, 0) if is_same else 0
+  starts = np.arange(outputs) * stride - padded // 2
+  return np.minimum(starts + pool, size) - np.maximum(starts, 0)
+
+
+def _mean(means, counts):
+  """Means of integers, rounded half away from zero."""
+  sums = tf.round(means * counts)
+  return tf.sign(sums) * tf.floor(tf.abs(sums) / counts + 0.5)
 
 
 @tf.custom_gradient

@@ -307,6 +307,14 @@ class Calibration(enum.Enum):
   MSE = 'mse'  # the range whose rounding errs least
 
 
+class KernelRange(enum.Enum):
+  """What of a kernel's output channel is held, and what clipped."""
+
+  MIN_MAX = 'min_max'  # the greatest weight, nothing is clipped
+  MSE = 'mse'  # what errs least where weights are normally distributed
+  OCTAV = 'octav'  # what errs least, by Newton's method (Sakr 2022)
+
+
 class Rewrite(enum.Enum):
   """A change to the graph that computes the same; conversion has them."""
 
@@ -351,8 +359,9 @@ class ExportConfig:
     variant: what the numbers of the file are.
     io_dtype: of input and output; None takes the variant's own.
     rewrites: exact changes to the graph; None takes all that fit but STRIDES.
-    calibration: how ranges are chosen, of the variants of ai-edge-quantizer.
+    calibration: how ranges are chosen, of the variants of litert-quantizer.
     calibration_examples: representative images, drawn evenly over the classes.
+    kernel_ranges: how kernels' ranges are chosen, of the same variants.
     sensitivity: quantize one layer at a time, and write what each costs.
     keep_float: this many of the most sensitive layers stay in float.
     max_drop: points of top-1 that the file may lack of its parent's; as many of
@@ -376,6 +385,7 @@ class ExportConfig:
   rewrites: tuple[Rewrite, ...] | None = None
   calibration: Calibration = Calibration.MIN_MAX
   calibration_examples: int = 200
+  kernel_ranges: KernelRange = KernelRange.MIN_MAX
   sensitivity: bool = False
   keep_float: int = 0
   max_drop: float | None = None

@@ -8,6 +8,7 @@ while gradients pass as if nothing was rounded (Jacob 2018).
   layer stands where TFLite writes a tensor: not between a convolution, its
   batch normalization and its ReLU, nor between an addition and its ReLU, which
   TFLite computes as one; not after layers that only move or pick values.
+- AveragePooling2D rounds its means to its input's range, as the file's does.
 - Pixels are the integers 0..255; probabilities have TFLite's own fixed range.
 
 Layers keep their names and weights; only those of FakeQuant layers are new.
@@ -18,8 +19,9 @@ without `supported_ops`: TFLITE_BUILTINS_INT8 would ask for one. Both
 inference_input_type and inference_output_type are free.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -31,11 +33,13 @@ layers = tf_keras.layers
 
 _PIXELS = (0.0, 255.0)
 _QUANTIZED = {
+  layers.AveragePooling2D: quantized_layers.QuantizedAveragePooling2D,
   layers.Conv2D: quantized_layers.QuantizedConv2D,
   layers.DepthwiseConv2D: quantized_layers.QuantizedDepthwiseConv2D,
   layers.Dense: quantized_layers.QuantizedDense,
   layers.Rescaling: quantized_layers.QuantizedRescaling,
 }
+_POOLING = layers.AveragePooling2D
 _KERNELS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 _SAME_RANGE = {  # of the output as of the input
   layers.AveragePooling2D,
@@ -102,10 +106,16 @@ def quantized(model: tf_keras.Model) -> tf_keras.Model:
       raise _cannot(layer, f'expected one of {kinds}')
   image = layers.Input(model.input_shape[1:], name=model.input_names[0])
   tensors = {}
-  for node in _nodes(model):
-    inputs = [tensors[source.layer.name] for source in node.sources] or [image]
-    tensors[node.layer.name] = _quantized_output(node, inputs)
-  return tf_keras.Model(image, tensors[model.output_names[0]], name=model.name)
+  nodes = _nodes(model)
+  pooled = {id(_range_of(n)) for n in nodes if n.kind is _POOLING}
+  for node in nodes:
+    inputs = [tensors[n.layer.name][0] for n in node.sources] or [image]
+    if node.kind is _POOLING:
+      inputs += tensors[_range_of(node).layer.name][1:]
+    outputs = _quantized_output(node, inputs, gives_bounds=id(node) in pooled)
+    tensors[node.layer.name] = outputs
+  [output, *_] = tensors[model.output_names[0]]
+  return tf_keras.Model(image, output, name=model.name)
 
 
 def calibrate(
@@ -128,8 +138,9 @@ def calibrate(
   try:
     for layer in seen:
       layer.observe = observe
-    for batch in images:
-      network(tf.cast(batch, tf.float32), training=False)
+    with rounded_by_operators(network):
+      for batch in images:
+        network(tf.cast(batch, tf.float32), training=False)
   finally:
     for layer in seen:
       layer.observe = None
@@ -144,8 +155,22 @@ def is_quantized(model: tf_keras.Model) -> bool:
   return bool(_fake_quants(model))
 
 
-def _quantized_output(node: _Node, inputs: list):
-  """The output of a copy of a layer, rounded."""
+@contextlib.contextmanager
+def rounded_by_operators(model: tf_keras.Model) -> Iterator[None]:
+  """Leaves to a file's operators what those round themselves, while it lasts."""
+  kind = quantized_layers.QuantizedAveragePooling2D
+  found = [layer for layer in model.layers if isinstance(layer, kind)]
+  for layer in found:
+    layer.rounds = False
+  try:
+    yield
+  finally:
+    for layer in found:
+      layer.rounds = True
+
+
+def _quantized_output(node: _Node, inputs: list, gives_bounds: bool) -> list:
+  """The output of a copy of a layer, rounded; with its bounds, if wanted."""
   _require_quantizable(node)
   layer, kind = node.layer, node.kind
   x = inputs if len(inputs) > 1 else inputs[0]
@@ -155,10 +180,19 @@ def _quantized_output(node: _Node, inputs: list):
     x = copy(x)
     copy.set_weights(layer.get_weights())
   if _is_written(node):
-    x = quantized_layers.FakeQuant(*_bounds(node), name=f'{layer.name}_range')(
-      x
-    )
-  return x
+    x = quantized_layers.FakeQuant(
+      *_bounds(node), gives_bounds, name=f'{layer.name}_range'
+    )(x)
+  return x if isinstance(x, list) else [x]
+
+
+def _range_of(node: _Node) -> _Node:
+  """The node whose range the output of one has."""
+  while not _is_written(node):
+    if _activation(node.layer) == 'softmax':
+      raise _cannot(node.layer, 'expected no pooling of probabilities')
+    [node] = node.sources
+  return node
 
 
 def _is_written(node: _Node) -> bool:

@@ -1,8 +1,7 @@
 """What a `.tflite` holds: the flatbuffer itself, without a runtime."""
 
 import dataclasses
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import flatbuffers
 import numpy as np
@@ -104,19 +103,6 @@ def code_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
   code = model.operatorCodes[operator.opcodeIndex]
   # Codes up to 127 once lay in the first field only.
   return max(code.deprecatedBuiltinCode, code.builtinCode)
-
-
-def layer_of(name: str, layers: Collection[str]) -> str | None:
-  """Returns the last layer that a tensor's name has, such as 'model/conv1/Conv2D'.
-
-  The converter joins the names of what it fused, with semicolons.
-  """
-  found = [
-    (match.start(), len(layer), layer)
-    for layer in layers
-    for match in re.finditer(rf'(^|[/;]){re.escape(layer)}(?=$|[/;])', name)
-  ]
-  return max(found)[-1] if found else None
 
 
 def unpacking(

@@ -1,16 +1,18 @@
-"""From a float32 file to a variant, by ai-edge-quantizer.
+"""From a float32 file to a variant, by litert-quantizer.
 
 Every layer gets its own number of bits; 32 leaves it in float. A file so made
-differs from what ai-edge-quantizer returns in one respect: constants lie inside
+differs from what litert-quantizer returns in one respect: constants lie inside
 the flatbuffer, where every reader of TFLite files looks for them.
 """
 
+import contextlib
+import io
 import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
-from ai_edge_quantizer import qtyping, quantizer
+from litert_quantizer import qtyping, quantizer
 
 from tfcompress.conversion import float_files, variants
 from tfcompress.core import types
@@ -20,6 +22,11 @@ _Operator = float_files.Operator
 _ENDS = (_Operator.INPUT, _Operator.OUTPUT)
 _ACTIVATION_BITS = 8
 _ALL = '.*'
+_ALGORITHMS = {
+  types.KernelRange.MIN_MAX: quantizer.AlgorithmName.MIN_MAX_UNIFORM_QUANT,
+  types.KernelRange.MSE: quantizer.AlgorithmName.MSE,
+  types.KernelRange.OCTAV: quantizer.AlgorithmName.OCTAV,
+}
 
 
 def quantized(
@@ -38,7 +45,7 @@ def quantized(
     for end in _ENDS:
       _add_end(engine, end, io_dtype)
   for layer in file.layers:
-    _add(engine, file.mode, layer.scope, layer.operator, bits[layer.name])
+    _add_layer(engine, file, layer, bits[layer.name])
   return _made(engine, file)
 
 
@@ -47,8 +54,20 @@ def quantized_alone(
 ) -> bytes:
   """Returns the file with one layer quantized, and all else in float32."""
   engine = quantizer.Quantizer(file.content)
-  _add(engine, file.mode, layer.scope, layer.operator, layer.bits[0])
+  _add_layer(engine, file, layer, layer.bits[0])
   return _made(engine, file)
+
+
+def _add_layer(
+  engine: quantizer.Quantizer,
+  file: float_files.FloatFile,
+  layer: float_files.Layer,
+  bits: int,
+) -> None:
+  """Adds a rule for a layer; clipping is for the variant's lowest bits alone."""
+  is_lowest = bits == variants.RECIPES[file.variant].bits[0]
+  own = layer.kernel_range if is_lowest else types.KernelRange.MIN_MAX
+  _add(engine, file.mode, layer.scope, layer.operator, bits, own)
 
 
 def _add(
@@ -57,18 +76,24 @@ def _add(
   scope: str,
   operator: _Operator,
   bits: int,
+  kernel_range: types.KernelRange = types.KernelRange.MIN_MAX,
 ) -> None:
   """Adds a rule for the operators that a scope matches."""
+  algorithm = _ALGORITHMS[kernel_range]
   if bits == variants.FLOAT_BITS:
     engine.update_quantization_recipe(
       scope, operator, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE
     )
   elif mode is variants.Mode.STATIC:
-    engine.add_static_config(scope, operator, _ACTIVATION_BITS, bits)
+    engine.add_static_config(
+      scope, operator, _ACTIVATION_BITS, bits, algorithm_key=algorithm
+    )
   elif mode is variants.Mode.DYNAMIC:
-    engine.add_dynamic_config(scope, operator, bits)
+    engine.add_dynamic_config(scope, operator, bits, algorithm_key=algorithm)
   else:
-    engine.add_weight_only_config(scope, operator, bits)
+    engine.add_weight_only_config(
+      scope, operator, bits, algorithm_key=algorithm
+    )
 
 
 def _add_end(
@@ -98,14 +123,16 @@ def _add_end(
 
 
 def _made(engine: quantizer.Quantizer, file: float_files.FloatFile) -> bytes:
-  """Runs ai-edge-quantizer with the ranges that were chosen."""
+  """Runs litert-quantizer with the ranges that were chosen."""
   chosen = {
     name: {'min': np.float32([low]), 'max': np.float32([high])}
     for name, (low, high) in file.ranges.items()
   }
   for name, most in file.magnitudes.items():
     chosen[name] = {'min': -most, 'max': most}
-  with warnings.catch_warnings():
+  # Asked for no progress bar it still draws two, for files of 100 tensors.
+  nowhere = contextlib.redirect_stderr(io.StringIO())
+  with warnings.catch_warnings(), nowhere:
     # It opens the float file with a setting that is for debugging.
     warnings.simplefilter('ignore', UserWarning)
     content = engine.quantize(
