@@ -56,7 +56,10 @@ _SLIM = {
     'slim: the same share of every group, the least important of all, or the '
     'least important for the time that they take'
   ),
-  'round_to': ('slim: channel counts are multiples of this', 1),
+  'round_to': (
+    'slim: channel counts are multiples of this, within the budget',
+    1,
+  ),
   'slim_steps': ('slim: surgeries, each followed by a share of --epochs', 1),
 }
 _PRUNE = {
@@ -152,7 +155,7 @@ def _define_fit_flags() -> None:
     configs.TrainConfig,
     parent='artifact folder whose model training starts from',
     epochs=('passes over the data; 0 changes a model without training it', 0),
-    batch_size=('images a step', 2),
+    batch_size=('images a step, at most those there are', 2),
     label_smoothing=(
       'probability moved from the label to all classes alike',
       0.0,
@@ -180,7 +183,8 @@ def _define_fit_flags() -> None:
     configs.OptimizerConfig,
     optimizer='SGD with Nesterov momentum, or AdamW',
     learning_rate=(
-      'its peak, after the warm-up; a cosine takes it to zero',
+      'its peak, after the warm-up; a cosine takes it to zero; what fits the '
+      'stage, and less where it starts from trained weights, if not given',
       0.0,
     ),
     momentum=('of SGD', 0.0, 0.9999),
@@ -188,7 +192,10 @@ def _define_fit_flags() -> None:
       'decoupled: a step shrinks kernels by learning_rate * weight_decay',
       0.0,
     ),
-    warmup_epochs=('of linear warm-up', 0.0),
+    warmup_epochs=(
+      'of linear warm-up; 1, or less of a short training, if not given',
+      0.0,
+    ),
     clip_norm=('greatest norm of all gradients together, 0 for none', 0.0),
   )
 
@@ -261,11 +268,6 @@ def _check_combinations() -> None:
     raise ValueError(
       f'--keep_epoch={kept} must be one of the {FLAGS.epochs} epochs of a '
       'training in one go'
-    )
-  if FLAGS.epochs and FLAGS.warmup_epochs >= FLAGS.epochs:
-    raise ValueError(
-      f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
-      f'--epochs={FLAGS.epochs}'
     )
 
 

@@ -94,11 +94,11 @@ def rounded(wanted: float, size: int, multiple: int) -> int:
 
 
 def at_ratio(choice: Choice, ratio: float) -> np.ndarray:
-  """Returns the channels that stay if this share goes.
+  """Returns the channels that stay if this share goes, or more by rounding.
 
   Raises:
     ValueError: a group would be left without channels, or with fewer than must
-      stay.
+      stay, or the multiples leave too many.
   """
   if ratio > choice.highest:
     raise ValueError(
@@ -111,7 +111,20 @@ def at_ratio(choice: Choice, ratio: float) -> np.ndarray:
         f'--channel_ratio={ratio:g} would leave {group.name}, of {size} '
         f'channels, without any; lower it, or --exclude={group.layers[0]}'
       )
-  return choice.kept(ratio)
+  kept = choice.kept(ratio)
+  # Multiples that go up must not leave more channels than were asked for.
+  most = np.count_nonzero(dataclasses.replace(choice, round_to=1).kept(ratio))
+  if np.count_nonzero(kept) <= most:
+    return kept
+  gone = np.count_nonzero(~choice.kept(choice.highest))
+  if choice.count - gone > most:
+    channels = sum(choice.sizes)
+    raise ValueError(
+      f'--channel_ratio={ratio:g} is out of reach: with '
+      f'--round_to={choice.round_to}, {choice.least} of each group stay, so at '
+      f'most {gone} of {channels} channels can go; lower one of them'
+    )
+  return within(choice, np.count_nonzero, most, 'channels', tolerance=1e-4)
 
 
 def within(choice: Choice, measure: Measure, target: float, what: str, *,
