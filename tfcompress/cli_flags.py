@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from absl import flags
 
 from tfcompress.core import native_logs, types
+from tfcompress.data import folders
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
@@ -261,6 +262,24 @@ def data_spec(known: types.DataSpec | None = None) -> types.DataSpec:
   names = given(*(field.name for field in dataclasses.fields(known)))
   values = {name: FLAGS[name].value for name in names}
   return dataclasses.replace(known, **values)
+
+
+def require_images(spec: types.DataSpec, training: bool = True) -> None:
+  """Raises ValueError for an image folder that is none.
+
+  Opening it says so too, but seconds later, when TensorFlow is loaded.
+  """
+  if folders.is_folder(spec):
+    folders.class_names(folders.root_of(spec), training)
+
+
+def text_of(value: object) -> str:
+  """Returns a value as a flag has it, '' for none."""
+  if isinstance(value, enum.Enum):
+    return str(value.value)
+  if isinstance(value, tuple):
+    return ','.join(map(text_of, value))
+  return '' if value is None else str(value)
 
 
 def require(*names: str, example: str = '') -> None:

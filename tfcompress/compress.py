@@ -137,6 +137,8 @@ def _flags_in(flagfile: str) -> dict[str, str]:
 
 def _compress() -> None:
   config, items = _config()
+  if cli_flags.given('dataset'):
+    cli_flags.require_images(cli_flags.data_spec())
   chain = _chain(config, items)
   memory = journal.Journal(config.output_dir)
   is_given = lambda path: flagfiles.is_model(path) and not memory.knows(path)

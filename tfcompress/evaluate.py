@@ -156,6 +156,8 @@ def _configs() -> list[measurements.MeasureConfig]:
   if '' in FLAGS.model:
     raise ValueError('--model is empty; expected a file or folder')
   first = _config(FLAGS.model[0], None)
+  if {measurements.Part.ACCURACY, measurements.Part.LATENCY} & set(first.parts):
+    cli_flags.require_images(first.data, training=False)
   if FLAGS.runtime != _ALL:
     rest = [_config(path, first.data) for path in FLAGS.model[1:]]
     return [first, *rest]

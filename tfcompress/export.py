@@ -19,6 +19,7 @@ import re
 from absl import flags
 
 from tfcompress import cli_flags
+from tfcompress.conversion import ready
 from tfcompress.core import processes, records, types
 
 FLAGS = flags.FLAGS
@@ -108,8 +109,11 @@ def _config() -> types.ExportConfig:
 
 def _export() -> None:
   config = _config()
-  known = records.read_manifest(config.artifact).data
-  config = dataclasses.replace(config, data=cli_flags.data_spec(known))
+  known = records.read_manifest(config.artifact)
+  data = cli_flags.data_spec(known.data)
+  config = dataclasses.replace(config, data=data)
+  ready.require(config, known)
+  cli_flags.require_images(config.data)
   processes.go_on_watched('choose another --variant')
   from tfcompress.conversion import run
 

@@ -290,6 +290,4 @@ class TrainConfig:
 def needs_training_images(config: TrainConfig) -> bool:
   """Whether a stage looks at training images: to train, or to change a model."""
   by_gradients = config.slim and config.slim.importance is Importance.TAYLOR
-  return bool(
-    config.epochs or config.stage is types.Stage.QAT or by_gradients
-  )
+  return bool(config.epochs or config.stage is types.Stage.QAT or by_gradients)

@@ -1,12 +1,16 @@
 """How many channels stay: from a budget and scores to a choice of channels."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+import typing
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfcompress.models import channels as channels_lib
+if typing.TYPE_CHECKING:  # It loads TensorFlow, which numbers do without.
+  from tfcompress.models import channels as channels_lib
 
 _LEAST_SHARE = 0.25  # of a group stays where the least of all groups go
 Measure = Callable[[np.ndarray], float]

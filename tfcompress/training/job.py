@@ -16,7 +16,7 @@ from tfcompress.models import (
   resnet,
   widths,
 )
-from tfcompress.training import device
+from tfcompress.training import device, ready
 from tfcompress.training import teacher as teacher_lib
 
 
@@ -121,7 +121,7 @@ def _start(config: configs.TrainConfig, source: sources.Source):
   """The model, its spec, the parents' records and the stages so far."""
   if config.parent:
     manifest = records.read_manifest(config.parent)
-    _require_trainable(config, manifest)
+    ready.require_trainable(config, manifest)
     sources.require_classes(source, manifest.class_names)
     model, _ = io.load(config.parent)
     record = _record('parent', config.parent, records.MODEL)
@@ -163,15 +163,3 @@ def _record(role: str, path: str, file: str = '') -> types.ParentRecord:
   return types.ParentRecord(
     role, path, records.sha256(pathlib.Path(path) / file)
   )
-
-
-def _require_trainable(
-  config: configs.TrainConfig, manifest: types.Manifest
-) -> None:
-  """Raises ValueError if a parent cannot take the stage."""
-  if manifest.quantized:
-    raise ValueError(
-      f'{config.parent}: --stage={config.stage.value} after qat is not '
-      f'possible (it went through {", ".join(manifest.steps)}); qat comes '
-      'last: start from its own parent, and run qat again afterwards'
-    )
