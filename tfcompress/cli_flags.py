@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from absl import flags
 
 from tfcompress.core import native_logs, types
-from tfcompress.data import folders
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
@@ -262,15 +261,6 @@ def data_spec(known: types.DataSpec | None = None) -> types.DataSpec:
   names = given(*(field.name for field in dataclasses.fields(known)))
   values = {name: FLAGS[name].value for name in names}
   return dataclasses.replace(known, **values)
-
-
-def require_images(spec: types.DataSpec, training: bool = True) -> None:
-  """Raises ValueError for an image folder that is none.
-
-  Opening it says so too, but seconds later, when TensorFlow is loaded.
-  """
-  if folders.is_folder(spec):
-    folders.class_names(folders.root_of(spec), training)
 
 
 def text_of(value: object) -> str:

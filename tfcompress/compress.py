@@ -16,6 +16,7 @@ from tfcompress import cli_flags
 from tfcompress.compression import journal, run, stages, steps
 from tfcompress.compression import plan as plan_lib
 from tfcompress.core import flagfiles, measurements, processes, records, types
+from tfcompress.data import folders
 from tfcompress.reports import comparison
 
 FLAGS = flags.FLAGS
@@ -138,7 +139,7 @@ def _flags_in(flagfile: str) -> dict[str, str]:
 def _compress() -> None:
   config, items = _config()
   if cli_flags.given('dataset'):
-    cli_flags.require_images(cli_flags.data_spec())
+    folders.require(cli_flags.data_spec())
   chain = _chain(config, items)
   memory = journal.Journal(config.output_dir)
   is_given = lambda path: flagfiles.is_model(path) and not memory.knows(path)

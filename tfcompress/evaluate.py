@@ -20,6 +20,7 @@ from absl import flags
 from tfcompress import cli_flags
 from tfcompress.competition import scoring
 from tfcompress.core import measurements, records, types
+from tfcompress.data import folders
 
 FLAGS = flags.FLAGS
 _ABOVE_ZERO = 1e-9
@@ -157,7 +158,7 @@ def _configs() -> list[measurements.MeasureConfig]:
     raise ValueError('--model is empty; expected a file or folder')
   first = _config(FLAGS.model[0], None)
   if {measurements.Part.ACCURACY, measurements.Part.LATENCY} & set(first.parts):
-    cli_flags.require_images(first.data, training=False)
+    folders.require(first.data, training=False)
   if FLAGS.runtime != _ALL:
     rest = [_config(path, first.data) for path in FLAGS.model[1:]]
     return [first, *rest]

@@ -21,6 +21,7 @@ from absl import flags
 from tfcompress import cli_flags
 from tfcompress.conversion import ready
 from tfcompress.core import processes, records, types
+from tfcompress.data import folders
 
 FLAGS = flags.FLAGS
 _BITS = {'wi': ('weights', ('4', '8')), 'ai': ('activations', ('8',))}
@@ -113,7 +114,7 @@ def _export() -> None:
   data = cli_flags.data_spec(known.data)
   config = dataclasses.replace(config, data=data)
   ready.require(config, known)
-  cli_flags.require_images(config.data)
+  folders.require(config.data)
   processes.go_on_watched('choose another --variant')
   from tfcompress.conversion import run
 

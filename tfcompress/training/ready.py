@@ -23,9 +23,7 @@ def require(config: configs.TrainConfig, but: Collection[str] = ()) -> None:
   """
   require_settings(config)
   records.require_writable(config.output_dir)
-  if folders.is_folder(config.data):
-    training = configs.needs_training_images(config)
-    folders.class_names(folders.root_of(config.data), training)
+  folders.require(config.data, configs.needs_training_images(config))
   if config.custom_objects.endswith('.py'):
     _require_file('custom_objects', config.custom_objects)
   if config.parent and config.parent not in but:
