@@ -16,7 +16,6 @@ from tfcompress import cli_flags
 from tfcompress.compression import journal, run, stages, steps
 from tfcompress.compression import plan as plan_lib
 from tfcompress.core import flagfiles, measurements, processes, records, types
-from tfcompress.data import folders
 from tfcompress.reports import comparison
 
 FLAGS = flags.FLAGS
@@ -137,6 +136,8 @@ def _flags_in(flagfile: str) -> dict[str, str]:
 
 
 def _compress() -> None:
+  from tfcompress.data import folders
+
   config, items = _config()
   if cli_flags.given('dataset'):
     folders.require(cli_flags.data_spec())

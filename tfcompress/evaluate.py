@@ -20,7 +20,6 @@ from absl import flags
 from tfcompress import cli_flags
 from tfcompress.competition import scoring
 from tfcompress.core import measurements, records, types
-from tfcompress.data import folders
 
 FLAGS = flags.FLAGS
 _ABOVE_ZERO = 1e-9
@@ -157,6 +156,8 @@ def _configs() -> list[measurements.MeasureConfig]:
   if '' in FLAGS.model:
     raise ValueError('--model is empty; expected a file or folder')
   first = _config(FLAGS.model[0], None)
+  from tfcompress.data import folders
+
   if {measurements.Part.ACCURACY, measurements.Part.LATENCY} & set(first.parts):
     folders.require(first.data, training=False)
   if FLAGS.runtime != _ALL:

@@ -21,7 +21,6 @@ from absl import flags
 from tfcompress import cli_flags
 from tfcompress.conversion import ready
 from tfcompress.core import processes, records, types
-from tfcompress.data import folders
 
 FLAGS = flags.FLAGS
 _BITS = {'wi': ('weights', ('4', '8')), 'ai': ('activations', ('8',))}
@@ -113,6 +112,8 @@ def _export() -> None:
   known = records.read_manifest(config.artifact)
   data = cli_flags.data_spec(known.data)
   config = dataclasses.replace(config, data=data)
+  from tfcompress.data import folders
+
   ready.require(config, known)
   folders.require(config.data)
   processes.go_on_watched('choose another --variant')

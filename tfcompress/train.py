@@ -24,7 +24,6 @@ from tfcompress.core import (
   types,
 )
 from tfcompress.models import widths
-from tfcompress.training import masks, ready
 
 FLAGS = flags.FLAGS
 
@@ -261,6 +260,8 @@ def _config() -> configs.TrainConfig:
     cluster=read_if(stage == 'cluster', configs.ClusterConfig),
     distill=read_if(FLAGS.teacher, configs.DistillConfig),
   )
+  from tfcompress.training import ready
+
   ready.require_settings(config)
   return config
 
@@ -389,6 +390,8 @@ def _check_prune() -> None:
 
 def _check_granularity() -> None:
   """M:N says how many zeros each layer has; other flags may say the same."""
+  from tfcompress.training import masks
+
   granularity = masks.parse(FLAGS.granularity)
   if not granularity.zeros_among:
     return
@@ -493,6 +496,8 @@ def _train() -> None:
   if FLAGS.check_flags:
     print(flags_text.replace('--check_flags\n', ''), end='')
     return
+  from tfcompress.training import ready
+
   missing = list(_missing(config))
   ready.require(config, but=[one.artifact for one in missing])
   rewind = config.prune and config.prune.rewind_epoch
