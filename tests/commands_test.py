@@ -15,7 +15,7 @@ import pytest
 
 from tests import cases, conftest
 from tests.measurement import run_test
-from tfcompress.core import measurements, records
+from tfcompress.core import measurements, records, types
 from tfcompress.models import io
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -123,11 +123,6 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
     ),
     ('train', '--stage=prune --parent=no --output_dir=x', 'flags/no.cfg'),
     ('train', '--stage=baseline --output_dir=x --alpha=1', 'no teacher'),
-    (
-      'train',
-      '--stage=prune --output_dir=x --parent=y --depth=34',
-      '--depth contradicts --parent',
-    ),
     (
       'train',
       '--stage=baseline --output_dir=x --mixup_alpha=1 --cutmix_alpha=1',
@@ -252,6 +247,163 @@ def test_wrong_flags_are_one_line(command, arguments, message, tmp_path):
   error = error_of(run(command, *arguments.split(), cwd=tmp_path))
   assert message in error
   assert sorted(tmp_path.rglob('*')) == before
+
+
+def artifact_at(folder: pathlib.Path, **model) -> str:
+  """What flags can see of an artifact: its manifest, and a model file."""
+  manifest = types.Manifest(
+    stage=types.Stage.BASELINE,
+    model=types.ModelSpec(**model),
+    data=types.DataSpec(NOWHERE),
+    class_names=('a', 'b'),
+    input_scaling=types.Normalization.RAW,
+    metrics={},
+    training={},
+    parents=(),
+    steps=('baseline',),
+    sparsity=types.SparsityRecord(0.0, {}, 1, 1, 1),
+    environment={},
+  )
+  records.write_json(folder / records.MANIFEST, manifest)
+  (folder / records.MODEL).write_bytes(b'')
+  return str(folder)
+
+
+NOWHERE = 'folder:nowhere'
+NO_IMAGES = f'{NOWHERE}: no such folder'
+REFUSED = {
+  'no images': ('train --stage=baseline --output_dir=x', NO_IMAGES),
+  'no parent': (
+    'train --stage=qat --parent=no --output_dir=x',
+    '--parent=no: no such artifact',
+  ),
+  'no teacher': (
+    'train --stage=qat --parent=artifact --teacher=no --output_dir=x',
+    '--teacher=no: no such artifact',
+  ),
+  'no early epoch': (
+    'train --stage=prune --parent=artifact --rewind_epoch=3 --output_dir=x',
+    'artifact kept no early epoch',
+  ),
+  'no Keras file': (
+    'train --stage=qat --init_from=manifest.json --output_dir=x',
+    '--init_from=manifest.json: expected a .keras or .h5 file',
+  ),
+  'no target': (
+    'train --stage=slim --parent=artifact --target_macs=half --output_dir=x',
+    "target 'half': expected a number",
+  ),
+  'long warm-up': (
+    'train --stage=baseline --epochs=1 --warmup_epochs=1 --output_dir=x',
+    '--warmup_epochs=1 must be below --epochs=1',
+  ),
+  'no artifact': ('export --artifact=no --output_dir=x', 'no such artifact'),
+  'images of an artifact': (
+    'export --artifact=artifact --output_dir=x',
+    NO_IMAGES,
+  ),
+  'option of another variant': (
+    'export --artifact=artifact --output_dir=x --max_drop=1',
+    'is not for --variant=int8',
+  ),
+  'same folder': (
+    'export --artifact=artifact --output_dir=artifact',
+    'are the same folder',
+  ),
+  'no images to measure on': (
+    'evaluate --model=model.tflite',
+    NO_IMAGES,
+  ),
+  'no images of a pipeline': (
+    'compress --stages=baseline --output_dir=x',
+    NO_IMAGES,
+  ),
+}
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'), REFUSED.values(), ids=REFUSED
+)
+def test_what_is_wrong_is_said_before_tensorflow_is_loaded(
+  arguments, message, tmp_path
+):
+  artifact_at(tmp_path / 'artifact')
+  for name in ('manifest.json', 'model.tflite'):
+    (tmp_path / name).write_bytes(b'{}')
+  command, *given = arguments.split()
+  if message == NO_IMAGES:
+    given.append(f'--dataset={NOWHERE}')
+  code = (
+    'import sys, runpy\n'
+    f'sys.argv = {["x", *given]!r}\n'
+    f'try: runpy.run_module("tfcompress.{command}", None, "__main__")\n'
+    'except SystemExit as end: code = end.code\n'
+    'print(code, {"tensorflow", "tf_keras", "keras"} & set(sys.modules))\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    check=True,
+  )
+  assert result.stdout.splitlines()[-1] == '1 set()'
+  assert message in result.stderr.splitlines()[-1]
+  assert not (tmp_path / 'x').exists()
+
+
+SAME = (
+  '--input_size=32 --width_multiplier=0.25 --depth=18 --internal_size=32 '
+  '--blocks=2,2,2,2 --stage_widths=64,128,256,512 --normalization=imagenet '
+  '--stem=conv7_pool'
+)
+PRUNED = '--stage=prune --parent=artifact '
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (PRUNED + SAME, ''),
+    (
+      PRUNED + '--depth=34',
+      "--depth=34 contradicts --parent: the model is artifact's, of depth 18",
+    ),
+    (PRUNED + '--input_size=64', '--input_size=64 contradicts --parent'),
+    (PRUNED + '--blocks=1,2,2,2', 'of blocks 2,2,2,2'),
+    (PRUNED + '--granularity=2:4 --target_sparsity=.5 --scope=layer', ''),
+    (
+      PRUNED + '--granularity=1:4 --target_sparsity=.5',
+      '--target_sparsity contradicts --granularity=1:4',
+    ),
+    (PRUNED + '--schedule=constant --initial_sparsity=0', ''),
+    (
+      PRUNED + '--schedule=constant --initial_sparsity=0.1',
+      '--initial_sparsity=0.1 contradicts --schedule=constant',
+    ),
+    (PRUNED + '--epochs=0', ''),
+    ('--stage=qat --init_from=own.keras --input_size=32', ''),
+    ('--stage=qat --init_from=own.keras --normalization=raw', ''),
+    (
+      '--stage=qat --init_from=own.keras --input_size=64',
+      "--input_size=64 contradicts --init_from: the model is own.keras's, of "
+      'input_size 32',
+    ),
+    (
+      '--stage=qat --init_from=own.keras --depth=18',
+      '--depth=18 contradicts --init_from',
+    ),
+  ],
+)
+def test_only_another_value_contradicts(arguments, message, tmp_path, own_file):
+  artifact_at(tmp_path / 'artifact', input_size=32, width_multiplier=0.25)
+  shutil.copy(own_file, tmp_path / 'own.keras')
+  given = [*arguments.split(), '--output_dir=x', '--check_flags']
+  result = run('train', *given, cwd=tmp_path)
+  if message:
+    assert message in error_of(result)
+  else:
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_wrong_dataset_is_one_line_and_leaves_nothing_behind(tmp_path):

@@ -273,6 +273,15 @@ def data_spec(known: types.DataSpec | None = None) -> types.DataSpec:
   return dataclasses.replace(known, **values)
 
 
+def text_of(value: object) -> str:
+  """Returns a value as a flag has it, '' for none."""
+  if isinstance(value, enum.Enum):
+    return str(value.value)
+  if isinstance(value, tuple):
+    return ','.join(map(text_of, value))
+  return '' if value is None else str(value)
+
+
 def require(*names: str, example: str = '') -> None:
   """Raises ValueError unless these flags have a value."""
   for name in names:

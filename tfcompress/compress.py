@@ -136,7 +136,11 @@ def _flags_in(flagfile: str) -> dict[str, str]:
 
 
 def _compress() -> None:
+  from tfcompress.data import folders
+
   config, items = _config()
+  if cli_flags.given('dataset'):
+    folders.require(cli_flags.data_spec())
   chain = _chain(config, items)
   memory = journal.Journal(config.output_dir)
   is_given = lambda path: flagfiles.is_model(path) and not memory.knows(path)

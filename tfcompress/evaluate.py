@@ -177,6 +177,10 @@ def _configs() -> list[measurements.MeasureConfig]:
   if '' in FLAGS.model:
     raise ValueError('--model is empty; expected a file or folder')
   first = _config(FLAGS.model[0], None)
+  from tfcompress.data import folders
+
+  if {measurements.Part.ACCURACY, measurements.Part.LATENCY} & set(first.parts):
+    folders.require(first.data, training=False)
   if FLAGS.runtime != _ALL:
     rest = [_config(path, first.data) for path in FLAGS.model[1:]]
     return [first, *rest]

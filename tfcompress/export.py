@@ -19,6 +19,7 @@ import re
 from absl import flags
 
 from tfcompress import cli_flags
+from tfcompress.conversion import ready
 from tfcompress.core import environment, processes, records, types
 
 FLAGS = flags.FLAGS
@@ -112,8 +113,13 @@ def _config() -> types.ExportConfig:
 
 def _export() -> None:
   config = _config()
-  known = records.read_manifest(config.artifact).data
-  config = dataclasses.replace(config, data=cli_flags.data_spec(known))
+  known = records.read_manifest(config.artifact)
+  data = cli_flags.data_spec(known.data)
+  config = dataclasses.replace(config, data=data)
+  from tfcompress.data import folders
+
+  ready.require(config, known)
+  folders.require(config.data)
   processes.go_on_watched('choose another --variant')
   from tfcompress.conversion import run
 

@@ -6,15 +6,24 @@ An interrupted run continues with the same command. A teacher or parent that
 does not exist yet is trained first, if there is a flagfile of its name.
 """
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import configs, flagfiles, native_logs, types
+from tfcompress.core import (
+  configs,
+  flagfiles,
+  keras_files,
+  native_logs,
+  records,
+  types,
+)
+from tfcompress.models import widths
 
 FLAGS = flags.FLAGS
 
@@ -57,7 +66,10 @@ _SLIM = {
     'slim: the same share of every group, the least important of all, or the '
     'least important for the time that they take'
   ),
-  'round_to': ('slim: channel counts are multiples of this', 1),
+  'round_to': (
+    'slim: channel counts are multiples of this, within the budget',
+    1,
+  ),
   'slim_steps': ('slim: surgeries, each followed by a share of --epochs', 1),
 }
 _PRUNE = {
@@ -153,7 +165,7 @@ def _define_fit_flags() -> None:
     configs.TrainConfig,
     parent='artifact folder whose model training starts from',
     epochs=('passes over the data; 0 changes a model without training it', 0),
-    batch_size=('images a step', 2),
+    batch_size=('images a step, at most those there are', 2),
     label_smoothing=(
       'probability moved from the label to all classes alike',
       0.0,
@@ -181,7 +193,8 @@ def _define_fit_flags() -> None:
     configs.OptimizerConfig,
     optimizer='SGD with Nesterov momentum, or AdamW',
     learning_rate=(
-      'its peak, after the warm-up; a cosine takes it to zero',
+      'its peak, after the warm-up; a cosine takes it to zero; what fits the '
+      'stage, and less where it starts from trained weights, if not given',
       0.0,
     ),
     momentum=('of SGD', 0.0, 0.9999),
@@ -189,7 +202,10 @@ def _define_fit_flags() -> None:
       'decoupled: a step shrinks kernels by learning_rate * weight_decay',
       0.0,
     ),
-    warmup_epochs=('of linear warm-up', 0.0),
+    warmup_epochs=(
+      'of linear warm-up; 1, or less of a short training, if not given',
+      0.0,
+    ),
     clip_norm=('greatest norm of all gradients together, 0 for none', 0.0),
   )
 
@@ -232,7 +248,7 @@ def _config() -> configs.TrainConfig:
   model = None
   if not FLAGS.parent and not FLAGS.init_from:
     model = cli_flags.read(types.ModelSpec, depth=int(FLAGS.depth))
-  return cli_flags.read(
+  config = cli_flags.read(
     configs.TrainConfig,
     model=model,
     init=read_if(FLAGS.init_from, configs.InitConfig),
@@ -244,6 +260,10 @@ def _config() -> configs.TrainConfig:
     cluster=read_if(stage == 'cluster', configs.ClusterConfig),
     distill=read_if(FLAGS.teacher, configs.DistillConfig),
   )
+  from tfcompress.training import ready
+
+  ready.require_settings(config)
+  return config
 
 
 def _check_combinations() -> None:
@@ -262,11 +282,6 @@ def _check_combinations() -> None:
     raise ValueError(
       f'--keep_epoch={kept} must be one of the {FLAGS.epochs} epochs of a '
       'training in one go'
-    )
-  if FLAGS.epochs and FLAGS.warmup_epochs >= FLAGS.epochs:
-    raise ValueError(
-      f'--warmup_epochs={FLAGS.warmup_epochs:g} must be below '
-      f'--epochs={FLAGS.epochs}'
     )
 
 
@@ -302,13 +317,43 @@ def _check_start() -> None:
     raise ValueError(f'--init_from={FLAGS.init_from}: no such file')
   if not FLAGS.init_from and (wrong := cli_flags.given(*_INIT)):
     raise ValueError(f'--{wrong[0]} needs --init_from')
-  if FLAGS[start].value and (wrong := cli_flags.given('depth', *_MODEL)):
-    raise ValueError(
-      f"--{wrong[0]} contradicts --{start}: the model is {FLAGS[start].value}'s"
-    )
+  _check_model()
   for name, paths in (('parent', [FLAGS.parent]), ('teacher', FLAGS.teacher)):
     if any(path and _same(path, FLAGS.output_dir) for path in paths):
       raise ValueError(f'--{name} and --output_dir are the same folder')
+
+
+def _check_model() -> None:
+  """A flag of the model may say what a parent has already, and nothing else.
+
+  Nothing is known of one that is to be trained first.
+  """
+  start = 'parent' if FLAGS.parent else 'init_from'
+  path, given = FLAGS[start].value, cli_flags.given('depth', *_MODEL)
+  if not path or not given or (FLAGS.parent and not flagfiles.is_model(path)):
+    return
+  asked = cli_flags.read(types.ModelSpec, depth=int(FLAGS.depth))
+  if FLAGS.parent:
+    known = _figures(records.read_manifest(path).model)
+  else:
+    size = keras_files.input_size(path)
+    known = {'normalization': FLAGS.init_scaling, 'input_size': size}
+  for name in given:
+    if _figures(asked)[name] != known.get(name):
+      has = cli_flags.text_of(known.get(name))
+      raise ValueError(
+        f'{FLAGS[name].serialize()} contradicts --{start}: the model is '
+        f"{path}'s" + (f', of {name} {has}' if has else '')
+      )
+
+
+def _figures(spec: types.ModelSpec) -> dict[str, object]:
+  """What the flags of the model say, those that were left out too."""
+  return {name: getattr(spec, name) for name in ('depth', *_MODEL)} | {
+    'blocks': widths.blocks_of(spec),
+    'stage_widths': widths.stage_widths_of(spec),
+    'internal_size': spec.stem_size,
+  }
 
 
 def _check_slim() -> None:
@@ -321,9 +366,9 @@ def _check_slim() -> None:
 
 
 def _check_prune() -> None:
-  if not FLAGS.epochs:
-    raise ValueError('--stage=prune needs an epoch or more to prune in')
-  if FLAGS.prune_begin >= FLAGS.prune_end:
+  constant = FLAGS.schedule is configs.PruningSchedule.CONSTANT
+  begin, end = FLAGS.prune_begin, FLAGS.prune_end
+  if begin > end or (begin == end and not constant):
     raise ValueError(
       f'--prune_begin={FLAGS.prune_begin:g} must be below '
       f'--prune_end={FLAGS.prune_end:g}'
@@ -333,18 +378,35 @@ def _check_prune() -> None:
       f'--initial_sparsity={FLAGS.initial_sparsity:g} must be below '
       f'--target_sparsity={FLAGS.target_sparsity:g}'
     )
-  wrong = cli_flags.given('target_sparsity', 'initial_sparsity', 'scope')
-  if ':' in FLAGS.granularity and wrong:
+  _check_granularity()
+  if constant and FLAGS.initial_sparsity:
     raise ValueError(
-      f'--{wrong[0]} contradicts --granularity={FLAGS.granularity}, which '
-      'says how many zeros each layer has'
+      f'--initial_sparsity={FLAGS.initial_sparsity:g} contradicts '
+      '--schedule=constant'
     )
-  if FLAGS.schedule is configs.PruningSchedule.CONSTANT and cli_flags.given(
-    'initial_sparsity'
-  ):
-    raise ValueError('--initial_sparsity contradicts --schedule=constant')
   if FLAGS.rewind_epoch is not None:
     _check_rewind()
+
+
+def _check_granularity() -> None:
+  """M:N says how many zeros each layer has; other flags may say the same."""
+  from tfcompress.training import masks
+
+  granularity = masks.parse(FLAGS.granularity)
+  if not granularity.zeros_among:
+    return
+  share = masks.share_of_zeros(granularity, 0.0)
+  said = {
+    'target_sparsity': round(share, 4) == round(FLAGS.target_sparsity, 4),
+    'initial_sparsity': not FLAGS.initial_sparsity,
+    'scope': FLAGS.scope is configs.PruningScope.LAYER,
+  }
+  for name in cli_flags.given(*said):
+    if not said[name]:
+      raise ValueError(
+        f'--{name} contradicts --granularity={granularity}, which says how '
+        'many zeros each layer has'
+      )
 
 
 def _check_rewind() -> None:
@@ -382,15 +444,37 @@ def _same(first: str, second: str) -> bool:
   return pathlib.Path(first).resolve() == pathlib.Path(second).resolve()
 
 
-def _train_first(role: str, artifact: str, *more: str) -> None:
-  """Trains an artifact that does not exist, if a flagfile has its name."""
-  if flagfiles.is_model(artifact):
-    return
+@dataclasses.dataclass(frozen=True)
+class _Missing:
+  """A parent or teacher that is not there yet, and what trains it."""
+
+  role: str
+  artifact: str
+  flagfile: pathlib.Path
+
+
+def _missing(config: configs.TrainConfig) -> Iterator[_Missing]:
+  """Yields what has to be trained first.
+
+  Raises:
+    ValueError: no flagfile has its name.
+  """
+  teachers = config.distill.teacher if config.distill else ()
+  named = [('parent', config.parent)] * bool(config.parent)
   beside = [pathlib.Path(name).parent for name in cli_flags.given_flagfiles()]
-  try:
-    flagfile = flagfiles.that_trains(artifact, beside)
-  except ValueError as error:
-    raise ValueError(f'--{role}={error}') from error
+  for role, artifact in [*named, *(('teacher', path) for path in teachers)]:
+    if flagfiles.is_model(artifact):
+      continue
+    try:
+      yield _Missing(role, artifact, flagfiles.that_trains(artifact, beside))
+    except ValueError as error:
+      raise ValueError(f'--{role}={error}') from error
+
+
+def _train_first(missing: _Missing, *more: str) -> None:
+  role, artifact, flagfile = missing.role, missing.artifact, missing.flagfile
+  if flagfiles.is_model(artifact):  # Parent and teacher may be one.
+    return
   print(f'the {role} {artifact} is not there yet: training it with {flagfile}')
   command = [
     sys.executable, '-m', 'tfcompress.train', f'--flagfile={flagfile}',
@@ -412,12 +496,17 @@ def _train() -> None:
   if FLAGS.check_flags:
     print(flags_text.replace('--check_flags\n', ''), end='')
     return
-  if config.parent:
-    rewind = config.prune and config.prune.rewind_epoch
-    more = [] if rewind is None else [f'--keep_epoch={rewind}']
-    _train_first('parent', config.parent, *more)
-  for teacher in config.distill.teacher if config.distill else ():
-    _train_first('teacher', teacher)
+  from tfcompress.training import ready
+
+  missing = list(_missing(config))
+  ready.require(config, but=[one.artifact for one in missing])
+  rewind = config.prune and config.prune.rewind_epoch
+  keep = [] if rewind is None else [f'--keep_epoch={rewind}']
+  for one in missing:
+    _train_first(one, *(keep if one.role == 'parent' else ()))
+  if missing:
+    _check_model()
+    ready.require(config)
   from tfcompress.conversion import latency
   from tfcompress.training import run
 

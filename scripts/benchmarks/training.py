@@ -38,7 +38,9 @@ def compiled(model):
   from tfcompress.training import loop, schedules
 
   model.compile(
-    schedules.optimizer(configs.OptimizerConfig(), 100, 10),
+    schedules.optimizer(
+      configs.OptimizerConfig(learning_rate=0.1, warmup_epochs=1), 100, 10
+    ),
     steps_per_execution=loop.STEPS_PER_EXECUTION,
   )
   return model

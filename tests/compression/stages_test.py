@@ -54,6 +54,25 @@ def test_a_new_student_learns_from_the_stage_before():
   ]
 
 
+def test_flags_that_repeat_the_network_build_none():
+  """As where all stages nest one flagfile; kd has them to build a student."""
+  network = {'input_size': '32', 'width_multiplier': '0.25'}
+  said = {
+    'baseline': network,
+    'slim': network,
+    'prune': network | {'width_multiplier': '.25'},
+  }
+  names = ['baseline', 'slim', 'prune']
+  assert [parent for _, parent, _ in links(names, said)] == [
+    '', '1_baseline', '2_slim',
+  ]  # fmt: skip
+  said['prune'] = network | {'width_multiplier': '0.5'}
+  with pytest.raises(ValueError, match='by --width_multiplier, and drops'):
+    chain(names, said)
+  said = {'baseline': network, 'kd': network}
+  assert links(['baseline', 'kd'], said)[1] == ('2_kd', '', '1_baseline')
+
+
 def test_a_teacher_in_the_flagfile_stays():
   said = {'slim': {'teacher': 'runs/resnet50', 'alpha': '0.9'}}
   assert links(['baseline', 'slim'], said)[1] == ('2_slim', '1_baseline', '')

@@ -37,7 +37,8 @@ def test_the_least_important_go():
 
 def test_counts_are_multiples_but_never_more_than_there_are():
   some = choice(64, 24, 6, round_to=8)
-  assert counts(some, budget.at_ratio(some, 0.3)) == [48, 16, 6]
+  # 45 + 17 + 4 stay of single ones; 48 + 16 + 6 would be 4 too many.
+  assert counts(some, budget.at_ratio(some, 0.3)) == [40, 16, 6]
 
 
 def test_a_group_is_not_left_without_channels():
@@ -76,7 +77,33 @@ def test_a_ratio_of_the_whole_is_reached_from_anywhere_on_the_way():
     some = dataclasses.replace(choice(*left, round_to=8), whole=[64, 512])
     left = counts(some, budget.at_ratio(some, 1 - 0.7 ** (step / 5)))
   one = choice(64, 512, round_to=8)
-  assert left == counts(one, budget.at_ratio(one, 0.3)) == [48, 360]
+  # 45 + 358 at most, which 48 + 360 are not.
+  assert left == counts(one, budget.at_ratio(one, 0.3)) == [48, 352]
+
+
+@pytest.mark.parametrize('uniform', [True, False])
+@pytest.mark.parametrize('round_to', [2, 8, 16, 24])
+@pytest.mark.parametrize('ratio', [0.1, 0.25, 0.3, 0.5, 0.6])
+def test_multiples_stay_within_a_ratio(ratio, round_to, uniform, rng):
+  sizes = [64, 64, 128, 96, 256]
+  some = choice(*sizes, scores=rng.rand(608), uniform=uniform,
+                round_to=round_to)  # fmt: skip
+  left = counts(some, budget.at_ratio(some, ratio))
+  assert sum(left) <= 608 * (1 - ratio) + len(sizes) / 2  # each one's half
+  assert all(
+    count % round_to == 0 or count == size for count, size in zip(left, sizes)
+  )
+  # Not more go than the next multiples take.
+  assert sum(left) > 608 * (1 - ratio) - len(sizes) * round_to
+
+
+def test_multiples_that_no_group_can_have_are_refused():
+  with pytest.raises(
+    ValueError,
+    match=r'--channel_ratio=0.5 is out of reach: with --round_to=16, 16 '
+    'channels of each group stay, so at most 0 of 14 channels',
+  ):
+    budget.at_ratio(choice(8, 6, round_to=16), 0.5)
 
 
 def test_the_largest_choice_within_a_target():

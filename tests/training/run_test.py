@@ -112,7 +112,10 @@ def test_every_stage_makes_a_whole_artifact(
   assert all(np.isfinite(w).all() for w in model.get_weights())
   assert manifest.steps[-1] == stage.value
   assert 0 <= manifest.metrics['top1_percent'] <= 100
-  assert (tmp_path / 'run' / 'flags.cfg').read_text() == '--stage=x\n'
+  warmup = 0.2 if manifest.parents and stage is not types.Stage.KD else 0.5
+  assert manifest.training['optimizer']['warmup_epochs'] == warmup
+  text = (tmp_path / 'run' / 'flags.cfg').read_text()
+  assert text == f'--stage=x\n--warmup_epochs={warmup}\n'
   with (tmp_path / 'run' / 'logs' / 'history.csv').open() as file:
     assert [row['epoch'] for row in csv.DictReader(file)] == ['1', '2']
   roles = {types.Stage.BASELINE: [], types.Stage.KD: ['teacher']}
@@ -302,10 +305,104 @@ def test_an_image_that_does_not_decode_is_named(split, quick, tmp_path):
   assert run.run(skipping, '').data == data
 
 
-def test_too_few_images_for_a_batch(config):
-  with pytest.raises(ValueError, match='36 training images, fewer than'):
-    run.run(dataclasses.replace(config, batch_size=37), '')
-  assert not pathlib.Path(config.output_dir).exists()
+def test_a_batch_is_at_most_all_images(quick, capsys):
+  """One epoch of one step, with what fits it: nothing else need be given."""
+  plain = dataclasses.replace(
+    quick, batch_size=128, epochs=1, optimizer=configs.OptimizerConfig()
+  )
+  manifest = run.run(plain, '')
+  assert manifest.training['batch_size'] == 36
+  said = capsys.readouterr().out
+  assert '--batch_size=128 is above the 36 training images' in said
+  assert '--learning_rate=0.02 --warmup_epochs=0.1\n' in said
+  assert 'is there already' not in said
+  assert run.run(plain, '') == manifest
+  assert 'is there already' in capsys.readouterr().out
+
+
+def test_flags_that_were_chosen_make_the_same_run(finished, capsys):
+  chosen = (pathlib.Path(finished.output_dir) / 'flags.cfg').read_text()
+  assert chosen == '--warmup_epochs=0.2\n'
+  optimizer = dataclasses.replace(finished.optimizer, warmup_epochs=0.2)
+  run.run(dataclasses.replace(finished, optimizer=optimizer), '')
+  assert 'is there already' in capsys.readouterr().out
+
+
+def without_training_images(config, folder, tmp_path):
+  """A config that changes its parent and has validation images alone."""
+  root = tmp_path / 'images'
+  shutil.copytree(folder / 'validation', root / 'validation')
+  data = types.DataSpec(dataset=f'folder:{root}')
+  return dataclasses.replace(config, data=data, epochs=0)
+
+
+@pytest.mark.parametrize(
+  ('granularity', 'scope', 'expected'),
+  [
+    ('element', 'layer', 0.6),
+    ('element', 'global', 0.6),
+    ('2:4', 'layer', 0.5),
+  ],
+)
+def test_pruning_without_training_masks_at_once(
+  granularity, scope, expected, quick, own, folder, tmp_path
+):
+  config = as_stage(quick, types.Stage.PRUNE, own)
+  config = dataclasses.replace(
+    without_training_images(config, folder, tmp_path),
+    prune=configs.PruneConfig(
+      target_sparsity=0.6,
+      granularity=granularity,
+      scope=configs.PruningScope(scope),
+    ),
+    exclude=('stem', 'logits'),
+  )
+  run.run(config, '')
+  before, after = io.load(own)[0], io.load(config.output_dir)[0]
+  names = [layer.name for layer in before.layers if hasattr(layer, 'kernel')]
+  names = [name for name in names if name not in config.exclude]
+  kernel_of = lambda model, name: model.get_layer(name).kernel.numpy()
+  kernels = {name: kernel_of(before, name) for name in names}
+  every = np.abs(np.concatenate([k.ravel() for k in kernels.values()]))
+  zeros = 0
+  for name, kernel in kernels.items():
+    left = kernel_of(after, name)
+    zeros += (left == 0).sum()
+    np.testing.assert_array_equal(left[left != 0], kernel[left != 0])
+    magnitudes = every if scope == 'global' else np.abs(kernel)
+    if granularity == 'element':  # The smallest went, and only they.
+      limit = np.quantile(magnitudes, 0.6)
+      assert np.abs(kernel[left == 0]).max() <= limit * 1.1
+  assert zeros / len(every) == pytest.approx(expected, abs=0.01)
+  for name in config.exclude:
+    np.testing.assert_array_equal(
+      kernel_of(before, name), kernel_of(after, name)
+    )
+
+
+@pytest.mark.parametrize('stage', [types.Stage.SLIM, types.Stage.CLUSTER])
+def test_other_stages_without_training_do_all_they_do(
+  stage, quick, own, folder, tmp_path
+):
+  config = without_training_images(
+    as_stage(quick, stage, own), folder, tmp_path
+  )
+  manifest = run.run(config, '')
+  if stage is types.Stage.CLUSTER:
+    assert max(manifest.clusters.values()) <= 8
+  else:
+    whole = records.read_manifest(own).model.channels
+    inner = manifest.model.channels['inner']
+    assert inner == whole['inner'] / 2
+
+
+def test_ranges_of_qat_need_training_images(quick, own, folder, tmp_path):
+  config = as_stage(quick, types.Stage.QAT, own)
+  config = without_training_images(config, folder, tmp_path)
+  with pytest.raises(ValueError, match='no folder train/'):
+    run.run(config, '')
+  whole = dataclasses.replace(config, data=quick.data)
+  assert run.run(whole, '').quantized
 
 
 def test_an_output_folder_that_cannot_be_written(config, tmp_path):

@@ -47,9 +47,32 @@ def test_a_span_without_a_step_is_refused():
     schedules.pruning(config, 12)
 
 
+@pytest.mark.parametrize(
+  ('begin', 'end', 'total', 'due'),
+  [
+    (0.0, 0.75, 1, [0]),
+    (0.98, 1.0, 12, [11]),
+    (1.0, 1.0, 5, [4]),
+    (0.5, 0.5, 4, [2]),
+  ],
+)
+def test_a_constant_schedule_needs_one_step(begin, end, total, due):
+  config = configs.PruneConfig(
+    configs.PruningSchedule.CONSTANT,
+    target_sparsity=0.6,
+    prune_begin=begin,
+    prune_end=end,
+  )
+  schedule = schedules.pruning(config, total)
+  assert [step for step in range(total) if schedule(step)[0]] == due
+  assert float(schedule(due[0])[1]) == pytest.approx(0.6)
+
+
 @pytest.mark.parametrize('name', configs.Optimizer)
 def test_optimizers_without_decay(name):
-  config = configs.OptimizerConfig(optimizer=name, weight_decay=0)
+  config = configs.OptimizerConfig(
+    optimizer=name, learning_rate=0.1, warmup_epochs=1, weight_decay=0
+  )
   assert schedules.optimizer(config, 10, 10).weight_decay == 0
 
 

@@ -13,16 +13,13 @@ def slim(**kwargs) -> configs.TrainConfig:
     parent='runs/baseline',
     model=None,
     epochs=10,
+    optimizer=configs.OptimizerConfig(warmup_epochs=1),
     slim=configs.SlimConfig(slim_steps=3, **kwargs),
   )
 
 
 def test_steps_leave_the_same_share_of_what_is_there():
-  config = dataclasses.replace(
-    slim(channel_ratio=0.488),
-    optimizer=configs.OptimizerConfig(warmup_epochs=1),
-  )
-  steps = list(sequences.expand(config))
+  steps = list(sequences.expand(slim(channel_ratio=0.488)))
   assert [step.output_dir for step in steps] == [
     'runs/slim/steps/1', 'runs/slim/steps/2', 'runs/slim',
   ]  # fmt: skip

@@ -40,7 +40,7 @@ class PlannedStage:
     number: its place, from 1.
     stage: what it does.
     flagfile: its flags.
-    flags: what the flagfile says, by name.
+    flags: what the flagfile says, by name, but for what its parent has already.
     folder: where its artifact goes.
     parent: the folder it starts from, whatever the flagfile names; empty for a
       new network, and of the first stage.
@@ -144,7 +144,11 @@ def chain(
     flags = flags_of(item.flagfile)
     stage = PlannedStage(number, item.stage, item.flagfile, flags, str(folder))
     _require_own_flagfile(stage)
-    planned.append(_linked(stage, planned) if planned else _first(stage))
+    if planned:
+      stage = _linked(_without_repeated(stage, planned), planned)
+    else:
+      stage = _first(stage)
+    planned.append(stage)
   for before, after in zip(planned, planned[1:]):
     _require_trainable(before, after)
   return tuple(planned)
@@ -180,6 +184,33 @@ def _first(stage: PlannedStage) -> PlannedStage:
       'or give --parent or --init_from in its flagfile'
     )
   return stage
+
+
+def _without_repeated(
+  stage: PlannedStage, before: Sequence[PlannedStage]
+) -> PlannedStage:
+  """A stage that needs a parent, without flags that say what that has already.
+
+  So a flagfile that all stages nest may name the network.
+  """
+  if stage.stage in (types.Stage.BASELINE, types.Stage.KD):
+    return stage
+  builder = next((one for one in reversed(before) if one.builds), before[0])
+  flags = {
+    name: value
+    for name, value in stage.flags.items()
+    if name not in _MODEL_FLAGS
+    or _number(builder.flags.get(name, '')) != _number(value)
+  }
+  return dataclasses.replace(stage, flags=flags)
+
+
+def _number(text: str) -> float | str:
+  """A flag's value, as a number where it is one: 0.25 is .25."""
+  try:
+    return float(text)
+  except ValueError:
+    return text
 
 
 def _linked(

@@ -10,26 +10,6 @@ from tfcompress.conversion import preserved, variants
 from tfcompress.core import records, types
 from tfcompress.models import graph
 
-CHALLENGE_SIZE = 224
-CHALLENGE_CLASSES = 100
-
-
-def require_challenge(
-  config: types.ExportConfig, spec: types.ModelSpec
-) -> None:
-  """Raises ValueError where a named submission breaks the challenge's rules."""
-  got = (spec.input_size, spec.num_classes)
-  if (config.username or config.teamname) and got != (
-    CHALLENGE_SIZE,
-    CHALLENGE_CLASSES,
-  ):
-    raise ValueError(
-      f'{config.artifact}: {got[0]}x{got[0]} images and {got[1]} classes, the '
-      f'challenge expects {CHALLENGE_SIZE}x{CHALLENGE_SIZE} and '
-      f'{CHALLENGE_CLASSES}; leave out --username and --teamname for a model '
-      'that is no submission'
-    )
-
 
 def metadata(
   config: types.ExportConfig,

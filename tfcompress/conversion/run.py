@@ -16,6 +16,7 @@ from tfcompress.conversion import (
   parity,
   precision,
   preserved,
+  ready,
   representative,
   tflite,
   variants,
@@ -46,15 +47,8 @@ def run(
       fails a check. No model is written then, but the one of the smallest drop
       under another name where max_drop cannot be met.
   """
-  variants.require_options(config)
-  if (
-    pathlib.Path(config.artifact).resolve()
-    == pathlib.Path(config.output_dir).resolve()
-  ):
-    raise ValueError('--artifact and --output_dir are the same folder')
   manifest = records.read_manifest(config.artifact)
-  metadata.require_challenge(config, manifest.model)
-  records.require_writable(config.output_dir)
+  ready.require(config, manifest)
   data = config.data or manifest.data
   source = sources.load(data)
   remarks.show(source.remarks)

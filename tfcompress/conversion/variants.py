@@ -54,13 +54,17 @@ What is fast, measured on LiteRT's CPU backend: int8 everywhere but in a dynamic
 depthwise convolution, int4 in dense layers that are not weight-only.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
+import typing
 from collections.abc import Callable, Mapping
 
-import tensorflow as tf
-
 from tfcompress.core import types
+
+if typing.TYPE_CHECKING:
+  import tensorflow as tf  # Only who converts waits for it.
 
 FLOAT_BITS = 32
 
@@ -75,15 +79,21 @@ class Mode(enum.Enum):
 
 
 def _float16(converter: tf.lite.TFLiteConverter) -> None:
+  import tensorflow as tf
+
   converter.optimizations = [tf.lite.Optimize.DEFAULT]
   converter.target_spec.supported_types = [tf.float16]
 
 
 def _dynamic(converter: tf.lite.TFLiteConverter) -> None:
+  import tensorflow as tf
+
   converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
 def _int8(converter: tf.lite.TFLiteConverter) -> None:
+  import tensorflow as tf
+
   converter.optimizations = [tf.lite.Optimize.DEFAULT]
   converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 

@@ -48,19 +48,20 @@ class OptimizerConfig:
 
   Attributes:
     optimizer: which.
-    learning_rate: the peak, for a batch of any size (it is not scaled).
+    learning_rate: the peak, for a batch of any size (it is not scaled); None
+      for what fits the stage and what it starts from.
     momentum: Nesterov momentum of SGD.
     weight_decay: decoupled (Loshchilov 2019): w -= lr * weight_decay * w, on
       kernels only.
-    warmup_epochs: length of the warm-up.
+    warmup_epochs: length of the warm-up; None likewise.
     clip_norm: greatest norm of all gradients together; 0 is off.
   """
 
   optimizer: Optimizer = Optimizer.SGD
-  learning_rate: float = 0.1
+  learning_rate: float | None = None
   momentum: float = 0.9
   weight_decay: float = 5e-3
-  warmup_epochs: float = 1.0
+  warmup_epochs: float | None = None
   clip_norm: float = 1.0
 
 
@@ -244,7 +245,7 @@ class TrainConfig:
     init: a model of the user's own to start from.
     model: the model to build; None takes the parent's.
     data: the images.
-    batch_size: images a step.
+    batch_size: images a step, at most those there are to train on.
     epochs: passes over the training split; 0 changes a model without training.
     optimizer: the optimizer and its schedule.
     augment: random changes to training images.
@@ -284,3 +285,9 @@ class TrainConfig:
   mixed_precision: MixedPrecision = MixedPrecision.AUTO
   seed: int = 1
   deterministic: bool = False
+
+
+def needs_training_images(config: TrainConfig) -> bool:
+  """Whether a stage looks at training images: to train, or to change a model."""
+  by_gradients = config.slim and config.slim.importance is Importance.TAYLOR
+  return bool(config.epochs or config.stage is types.Stage.QAT or by_gradients)

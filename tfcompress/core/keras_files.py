@@ -97,6 +97,31 @@ def architecture(path: str) -> dict:
   return config
 
 
+def input_size(path: str) -> int | None:
+  """Returns the height and width that a file says its images have, if any.
+
+  Raises:
+    ValueError: no such file, or one that does not hold a whole Keras model.
+  """
+  config = architecture(path).get('config')
+  layers = config.get('layers') if isinstance(config, dict) else None
+  for layer in layers if isinstance(layers, list) else ():
+    shape = _batch_shape(layer)
+    if shape is not None:
+      same = len(shape) == 4 and shape[1] == shape[2]
+      return shape[1] if same and isinstance(shape[1], int) else None
+  return None
+
+
+def _batch_shape(layer: object) -> list | None:
+  """The shape of what an input layer, or the first of a stack, takes."""
+  config = layer.get('config') if isinstance(layer, dict) else None
+  if not isinstance(config, dict):
+    return None
+  shape = config.get('batch_shape') or config.get('batch_input_shape')
+  return shape if isinstance(shape, list) else None
+
+
 def _parsed(text: str):
   try:
     return json.loads(text or 'null')

@@ -81,6 +81,15 @@ def read(spec: types.DataSpec, training: bool = True) -> ImageFolder:
   return ImageFolder(root, names, images)
 
 
+def require(spec: types.DataSpec, training: bool = True) -> None:
+  """Raises ValueError for an image folder that is none.
+
+  Opening it says so too, but seconds later, when TensorFlow is loaded.
+  """
+  if is_folder(spec):
+    class_names(root_of(spec), training)
+
+
 def root_of(spec: types.DataSpec) -> pathlib.Path:
   """Returns the folder of a dataset.
 

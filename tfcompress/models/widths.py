@@ -55,7 +55,7 @@ def blocks(spec: types.ModelSpec) -> Iterator[Block]:
   """
   if spec.depth not in BLOCKS:
     raise ValueError(f'depth {spec.depth}: expected one of {sorted(BLOCKS)}')
-  counts = spec.blocks or BLOCKS[spec.depth]
+  counts = blocks_of(spec)
   if len(counts) > len(_BASE_WIDTHS) or min(counts) < 1:
     raise ValueError(
       f'blocks {", ".join(map(str, counts))}: expected 1 to '
@@ -72,6 +72,16 @@ def blocks(spec: types.ModelSpec) -> Iterator[Block]:
         strides=(1, stride, 1) if bottleneck else (stride, 1),
         projects=index == 1 and (stage > 1 or bottleneck),
       )
+
+
+def blocks_of(spec: types.ModelSpec) -> tuple[int, ...]:
+  """Returns how many blocks each stage has."""
+  return spec.blocks or BLOCKS.get(spec.depth, ())
+
+
+def stage_widths_of(spec: types.ModelSpec) -> tuple[int, ...]:
+  """Returns the channels of each stage before scaling."""
+  return spec.stage_widths or _BASE_WIDTHS[: len(blocks_of(spec))]
 
 
 def channels_of(spec: types.ModelSpec) -> dict[str, int]:
@@ -91,7 +101,7 @@ def _scaled_channels(spec: types.ModelSpec) -> dict[str, int]:
   """The widths of the stages times `width_multiplier`, rounded."""
   table = list(blocks(spec))
   stages = table[-1].stage
-  base = spec.stage_widths or _BASE_WIDTHS[:stages]
+  base = stage_widths_of(spec)
   if len(base) != stages or min(base) < 1:
     raise ValueError(
       f'stage widths {", ".join(map(str, base))}: expected one of at least 1 '

@@ -1,13 +1,18 @@
 """How many channels stay: from a budget and scores to a choice of channels."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+import typing
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tfcompress.core import numbers
-from tfcompress.models import channels as channels_lib
+
+if typing.TYPE_CHECKING:  # It loads TensorFlow, which numbers do without.
+  from tfcompress.models import channels as channels_lib
 
 _LEAST_SHARE = 0.25  # of a group stays where the least of all groups go
 Measure = Callable[[np.ndarray], float]
@@ -95,11 +100,11 @@ def rounded(wanted: float, size: int, multiple: int) -> int:
 
 
 def at_ratio(choice: Choice, ratio: float) -> np.ndarray:
-  """Returns the channels that stay if this share goes.
+  """Returns the channels that stay if this share goes, or more by rounding.
 
   Raises:
     ValueError: a group would be left without channels, or with fewer than must
-      stay.
+      stay, or the multiples leave too many.
   """
   if ratio > choice.highest:
     raise ValueError(
@@ -112,7 +117,20 @@ def at_ratio(choice: Choice, ratio: float) -> np.ndarray:
         f'--channel_ratio={ratio:g} would leave {group.name}, of {size} '
         f'channels, without any; lower it, or --exclude={group.layers[0]}'
       )
-  return choice.kept(ratio)
+  kept = choice.kept(ratio)
+  # Multiples that go up must not leave more channels than were asked for.
+  most = np.count_nonzero(dataclasses.replace(choice, round_to=1).kept(ratio))
+  if np.count_nonzero(kept) <= most:
+    return kept
+  gone = np.count_nonzero(~choice.kept(choice.highest))
+  if choice.count - gone > most:
+    channels = sum(choice.sizes)
+    raise ValueError(
+      f'--channel_ratio={ratio:g} is out of reach: with '
+      f'--round_to={choice.round_to}, {choice.least} of each group stay, so at '
+      f'most {gone} of {channels} channels can go; lower one of them'
+    )
+  return within(choice, np.count_nonzero, most, 'channels', tolerance=1e-4)
 
 
 def within(choice: Choice, measure: Measure, target: float, what: str, *,

@@ -16,7 +16,7 @@ from tfcompress.models import (
   resnet,
   widths,
 )
-from tfcompress.training import device
+from tfcompress.training import device, ready
 from tfcompress.training import teacher as teacher_lib
 
 
@@ -59,6 +59,7 @@ class Job:
 
   @property
   def total_steps(self) -> int:
+    """Steps of the whole training, which is of one epoch or more."""
     return self.steps_per_epoch * self.config.epochs
 
   def trainable(self, model: tf_keras.Model) -> tf_keras.Model:
@@ -78,12 +79,8 @@ def prepare(
     ValueError: whatever is missing or does not fit together.
   """
   custom.register(config.custom_objects)
-  source = sources.load(config.data)
-  if source.num_examples[types.Split.TRAIN] < config.batch_size:
-    raise ValueError(
-      f'{source.name}: {source.num_examples[types.Split.TRAIN]} training '
-      f'images, fewer than --batch_size={config.batch_size}'
-    )
+  source = sources.load(config.data, configs.needs_training_images(config))
+  config = _with_whole_batch(config, source)
   policy = device.dtype_policy(config.mixed_precision)
   model, spec, parents, steps = _start(config, source)
   teachers = ()
@@ -105,11 +102,26 @@ def prepare(
   )
 
 
+def _with_whole_batch(
+  config: configs.TrainConfig, source: sources.Source
+) -> configs.TrainConfig:
+  """A config whose batch is at most all training images."""
+  images = source.num_examples.get(types.Split.TRAIN, 0)
+  if not config.epochs or images >= config.batch_size:
+    return config
+  print(
+    f'--batch_size={config.batch_size} is above the {images} training images '
+    f'of {source.name}: one batch of {images} is an epoch',
+    flush=True,
+  )
+  return dataclasses.replace(config, batch_size=images)
+
+
 def _start(config: configs.TrainConfig, source: sources.Source):
   """The model, its spec, the parents' records and the stages so far."""
   if config.parent:
     manifest = records.read_manifest(config.parent)
-    _require_trainable(config, manifest)
+    ready.require_trainable(config, manifest)
     sources.require_classes(source, manifest.class_names)
     model, _ = io.load(config.parent)
     record = _record('parent', config.parent, records.MODEL)
@@ -151,15 +163,3 @@ def _record(role: str, path: str, file: str = '') -> types.ParentRecord:
   return types.ParentRecord(
     role, path, records.sha256(pathlib.Path(path) / file)
   )
-
-
-def _require_trainable(
-  config: configs.TrainConfig, manifest: types.Manifest
-) -> None:
-  """Raises ValueError if a parent cannot take the stage."""
-  if manifest.quantized:
-    raise ValueError(
-      f'{config.parent}: --stage={config.stage.value} after qat is not '
-      f'possible (it went through {", ".join(manifest.steps)}); qat comes '
-      'last: start from its own parent, and run qat again afterwards'
-    )

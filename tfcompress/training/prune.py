@@ -22,6 +22,8 @@ from tfcompress.training import job as job_lib
 def prepare(job: job_lib.Job) -> trainee.Trainee:
   """Returns the network with kernels behind masks that grow, or stand.
 
+  Without an epoch to train in, all of the target is masked at once.
+
   Raises:
     ValueError: a granularity or pattern that fits no layer, or an epoch to
       rewind to that the parent did not keep.
@@ -42,6 +44,9 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
     for name in kernels
     if name in pruned
   }
+  if config.rewind_epoch is None and not job.config.epochs:
+    _mask(masked, config, config.target_sparsity)
+    return trainee.Trainee(network, (*kept, *masked.values()))
   if config.rewind_epoch is None:
     schedule = schedules.pruning(config, job.total_steps)
     callback = _GrowingMasks(masked, config, schedule)

@@ -7,8 +7,7 @@ import numpy as np
 import tf_keras
 
 from tfcompress.core import records
-
-_FOLDER = 'epochs'
+from tfcompress.training import ready
 
 
 class KeepEpoch(tf_keras.callbacks.Callback):
@@ -42,17 +41,10 @@ def restore(network: tf_keras.Model, artifact: str, epoch: int) -> None:
   Raises:
     ValueError: the artifact did not keep that epoch.
   """
-  path = _path(artifact, epoch)
-  if not path.is_file():
-    kept = sorted(int(p.stem) for p in path.parent.glob('*.npz'))
-    raise ValueError(
-      f'--rewind_epoch={epoch}: {artifact} kept '
-      + (f'epoch {", ".join(map(str, kept))}' if kept else 'no early epoch')
-      + f'; train it with --keep_epoch={epoch}'
-    )
+  path = ready.kept_epoch(artifact, epoch)
   with np.load(path) as file:
     network.set_weights([file[name] for name in file.files])
 
 
 def _path(artifact: str, epoch: int) -> pathlib.Path:
-  return pathlib.Path(artifact) / _FOLDER / f'{epoch}.npz'
+  return pathlib.Path(artifact) / ready.KEPT_EPOCHS / f'{epoch}.npz'

@@ -14,6 +14,7 @@ from tfcompress.training import (
   baseline,
   begun,
   cluster,
+  defaults,
   device,
   distiller,
   loop,
@@ -64,7 +65,10 @@ def run(
     ValueError: anything in the config, the data or the parents that does not
       fit, or a folder in which something else was begun or is going on.
   """
-  *earlier, last = sequences.expand(config)
+  if chosen := defaults.chosen(config):
+    print(f'{config.stage.value}: not given, so {" ".join(chosen)}', flush=True)
+    flags_text += ''.join(f'{flag}\n' for flag in chosen)
+  *earlier, last = sequences.expand(defaults.complete(config))
   for index, one in enumerate(earlier, start=1):
     print(f'{index} of {len(earlier) + 1}: {one.output_dir}', flush=True)
     _run_one(one, None, int8_latency_ms)
@@ -197,7 +201,7 @@ def _announce(job: job_lib.Job) -> None:
   print(
     f'{job.config.stage.value}: {job.spec.name} at {size}x{size}, '
     f'{len(job.source.class_names)} classes of {job.source.name} '
-    f'({counts[types.Split.TRAIN]:,} training, '
+    f'({counts.get(types.Split.TRAIN, 0):,} training, '
     f'{counts[types.Split.VALIDATION]:,} validation images), {job.policy} on '
     f'{device.name()} -> {job.config.output_dir}',
     flush=True,

@@ -76,12 +76,15 @@ def pruning(config: configs.PruneConfig, total_steps: int):
   """
   begin = round(config.prune_begin * total_steps)
   last = min(round(config.prune_end * total_steps), total_steps - 1)
+  constant = config.schedule is configs.PruningSchedule.CONSTANT
+  if constant:  # It needs no more than the step that it begins with.
+    begin = min(begin, max(last, 0))
   span = last - begin
-  if span < 1:
+  if span < 1 and not constant:
     raise ValueError(
       f'pruning from {config.prune_begin:g} to {config.prune_end:g} of {total_steps} steps '
-      'leaves no step to prune in; widen --prune_begin and --prune_end, or '
-      'train longer'
+      'leaves no step to prune in; widen --prune_begin and --prune_end, train '
+      'longer, or mask at once by --schedule=constant'
     )
   frequency = max(1, span // _MASK_UPDATES)
   end = begin + span // frequency * frequency
@@ -89,7 +92,7 @@ def pruning(config: configs.PruneConfig, total_steps: int):
   import tensorflow_model_optimization as tfmot
 
   library = tfmot.sparsity.keras
-  if config.schedule is configs.PruningSchedule.CONSTANT:
+  if constant:
     return library.ConstantSparsity(
       config.target_sparsity, begin, end, frequency
     )
