@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tf_keras
 
 from tfcompress.core import configs, custom, records, types
-from tfcompress.data import sources
+from tfcompress.data import sources, transforms
 from tfcompress.models import (
   fake_quant,
   graph,
@@ -47,9 +47,10 @@ class Job:
   int8_latency_ms: Callable[[tf_keras.Model], float] | None
 
   @property
-  def image_size(self) -> int:
-    """Pixels a side of the batches: the most that student or teacher sees."""
-    return max([self.spec.stem_size, *(t.size for t in self.teachers)])
+  def views(self) -> tuple[transforms.View, ...]:
+    """What the networks see of an image, the student first."""
+    own = teacher_lib.view_of(self.spec)
+    return tuple(dict.fromkeys([own, *(t.view for t in self.teachers)]))
 
   @property
   def steps_per_epoch(self) -> int:

@@ -87,13 +87,14 @@ def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
     _announce(job)
     with pipelines.naming_corrupt_images(job.source):
       trainee = STAGES[config.stage](job)
-    learner = _learner(job, trainee)
+    shipped = _shipped(job, trainee)
+    learner = _learner(job, trainee, shipped)
     begun.write(folder, config, job.parents)
     if flags_text is not None:
       records.write_bytes(folder / _FLAGS, flags_text.encode())
     with pipelines.naming_corrupt_images(job.source):
       if config.epochs:
-        _fit(job, trainee, learner, folder)
+        _fit(job, trainee, learner, shipped, folder)
       return _finish(job, trainee)
 
 
@@ -101,10 +102,14 @@ def _fit(
   job: job_lib.Job,
   trainee: trainee_lib.Trainee,
   learner: learner_lib.Learner,
+  shipped: tf_keras.Model | None,
   folder: pathlib.Path,
 ) -> None:
   config = job.config
+  extra = teacher_cache.of(job)
   callbacks = list(trainee.callbacks)
+  if shipped is not None:
+    callbacks.append(learner_lib.AsShipped(trainee.network, shipped))
   if config.keep_epoch is not None:
     callbacks.append(
       rewind.KeepEpoch(trainee.network, config.keep_epoch, str(folder))
@@ -121,10 +126,10 @@ def _fit(
       job.source,
       config.augment,
       batch_size=config.batch_size,
-      image_size=job.image_size,
+      views=job.views[:1] if extra else job.views,
       seed=config.seed,
       epochs=range(first, config.epochs),
-      extra=teacher_cache.of(job),
+      extra=extra,
     ),
     validation.stream(job),
     callbacks=callbacks,
@@ -135,15 +140,27 @@ def _fit(
   )
 
 
-def _learner(
+def _shipped(
   job: job_lib.Job, trainee: trainee_lib.Trainee
+) -> tf_keras.Model | None:
+  """The network in float32, as it ships, where it trains in less."""
+  if job.policy == 'float32' or not job.config.epochs:
+    return None
+  return graph.rebuild(trainee.network)
+
+
+def _learner(
+  job: job_lib.Job,
+  trainee: trainee_lib.Trainee,
+  shipped: tf_keras.Model | None,
 ) -> learner_lib.Learner:
   """A Distiller where there are teachers, else a Learner of labels."""
   after_step = [constraint.apply for constraint in trainee.constraints]
   smoothing = job.config.label_smoothing
+  shipped = shipped and heads.with_logits(shipped)
   if not job.teachers:
     network = heads.with_logits(trainee.network)
-    return learner_lib.Learner(network, smoothing, after_step)
+    return learner_lib.Learner(network, smoothing, after_step, shipped=shipped)
   config = job.config.distill
   features = [pair.partition(':')[0] for pair in config.attention]
   try:
@@ -152,10 +169,11 @@ def _learner(
     raise ValueError(f'--attention, the student: {error}') from error
   return distiller.Distiller(
     network,
-    teacher_lib.teach(job.teachers),
+    teacher_lib.teach(job.teachers, job.views),
     config,
     smoothing,
     after_step,
+    shipped,
   )
 
 
