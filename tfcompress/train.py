@@ -137,6 +137,12 @@ def _define_stage_flags() -> None:
   flags.DEFINE_bool(
     'check_flags', False, 'check the flags, print them as a flagfile and stop'
   )
+  flags.DEFINE_bool(
+    'overwrite',
+    False,
+    'begin anew where --output_dir holds another run or a finished one; that '
+    'is removed',
+  )
   cli_flags.define_data_flags()
   flags.DEFINE_enum('depth', '18', ['18', '34', '50'], 'layers of the ResNet')
   cli_flags.define(types.ModelSpec, **_MODEL)
@@ -163,6 +169,11 @@ def _define_fit_flags() -> None:
       'commas, such as stem_*,logits'
     ),
     custom_objects=cli_flags.CUSTOM_OBJECTS,
+    keep_best=(
+      'the artifact gets the weights of the epoch with the best validation '
+      'top-1, not those of the last'
+    ),
+    patience=('stop after so many epochs without a better top-1', 1),
     keep_epoch=(
       'also keep the weights after this epoch, for a later --rewind_epoch',
       0,
@@ -420,7 +431,12 @@ def _train() -> None:
   from tfcompress.conversion import latency
   from tfcompress.training import run
 
-  manifest = run.run(config, flags_text, latency.int8_latency_ms)
+  manifest = run.run(
+    config,
+    flags_text.replace('--overwrite\n', ''),
+    latency.int8_latency_ms,
+    FLAGS.overwrite,
+  )
   print(
     f'{config.output_dir}: top-1 {manifest.metrics["top1_percent"]:.2f} %, '
     f'top-5 {manifest.metrics["top5_percent"]:.2f} % on the validation split, '

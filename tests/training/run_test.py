@@ -174,23 +174,6 @@ def test_a_stopped_run_ends_with_the_same_weights(quick, own):
     assert [row['epoch'] for row in csv.DictReader(file)] == ['1', '2', '3']
 
 
-@pytest.mark.parametrize(
-  ('change', 'message'),
-  [
-    (
-      {'epochs': 3},
-      'begun with other flags or parents .config.epochs 2 there, 3 now',
-    ),
-    ({'seed': 9}, 'config.seed 1 there, 9 now'),
-  ],
-)
-def test_a_checkpoint_of_another_config_is_refused(change, message, finished):
-  before = records.sha256(finished.output_dir)
-  with pytest.raises(ValueError, match=message):
-    run.run(dataclasses.replace(finished, **change), '')
-  assert records.sha256(finished.output_dir) == before
-
-
 def test_a_parent_that_changed_is_noticed(quick, own, tmp_path):
   teacher = shutil.copytree(own, tmp_path / 'teacher')
   config = as_stage(quick, types.Stage.KD, str(teacher))

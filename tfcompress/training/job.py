@@ -34,6 +34,7 @@ class Job:
     parents: of the artifact.
     steps: the stages of its ancestors.
     int8_latency_ms: measures a model as an int8 file; for stage `slim`.
+    anew: whether what is in the folder does not count.
   """
 
   config: configs.TrainConfig
@@ -45,6 +46,7 @@ class Job:
   parents: tuple[types.ParentRecord, ...]
   steps: tuple[str, ...]
   int8_latency_ms: Callable[[tf_keras.Model], float] | None
+  anew: bool = False
 
   @property
   def views(self) -> tuple[transforms.View, ...]:
@@ -72,6 +74,7 @@ class Job:
 def prepare(
   config: configs.TrainConfig,
   int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
+  anew: bool = False,
 ) -> Job:
   """Opens everything that `config` names; writes nothing.
 
@@ -103,6 +106,7 @@ def prepare(
     parents,
     steps,
     int8_latency_ms,
+    anew,
   )
 
 
