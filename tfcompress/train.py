@@ -39,8 +39,8 @@ _MODEL = {
 }
 _INIT = {
   'init_from': 'a .keras or .h5 file of tf_keras or Keras 3 to start from',
-  'init_scaling': 'what the model of --init_from expects of its pixels',
 }
+_AUTO = 'auto'
 _SLIM = {
   'channel_ratio': ('slim: share of the channels to remove', 0.0, 0.99),
   'target_macs': (
@@ -147,6 +147,13 @@ def _define_stage_flags() -> None:
   flags.DEFINE_enum('depth', '18', ['18', '34', '50'], 'layers of the ResNet')
   cli_flags.define(types.ModelSpec, **_MODEL)
   cli_flags.define(configs.InitConfig, **_INIT)
+  flags.DEFINE_enum(
+    'init_scaling',
+    types.Normalization.RAW.value,
+    [*(scaling.value for scaling in types.Normalization), _AUTO],
+    'what the model of --init_from expects of its pixels; auto tries all on '
+    'labelled images',
+  )
   cli_flags.define(configs.SlimConfig, **_SLIM)
   cli_flags.define(configs.PruneConfig, **_PRUNE)
   cli_flags.define(configs.ClusterConfig, **_CLUSTER)
@@ -245,7 +252,7 @@ def _config() -> configs.TrainConfig:
   return cli_flags.read(
     configs.TrainConfig,
     model=model,
-    init=read_if(FLAGS.init_from, configs.InitConfig),
+    init=_init() if FLAGS.init_from else None,
     data=cli_flags.data_spec(),
     optimizer=cli_flags.read(configs.OptimizerConfig),
     augment=cli_flags.read(configs.AugmentConfig),
@@ -254,6 +261,12 @@ def _config() -> configs.TrainConfig:
     cluster=read_if(stage == 'cluster', configs.ClusterConfig),
     distill=read_if(FLAGS.teacher, configs.DistillConfig),
   )
+
+
+def _init() -> configs.InitConfig:
+  wanted = FLAGS.init_scaling
+  scaling = None if wanted == _AUTO else types.Normalization(wanted)
+  return configs.InitConfig(FLAGS.init_from, scaling)
 
 
 def _check_combinations() -> None:
@@ -310,7 +323,7 @@ def _check_start() -> None:
     )
   if FLAGS.init_from and not pathlib.Path(FLAGS.init_from).is_file():
     raise ValueError(f'--init_from={FLAGS.init_from}: no such file')
-  if not FLAGS.init_from and (wrong := cli_flags.given(*_INIT)):
+  if not FLAGS.init_from and (wrong := cli_flags.given('init_scaling')):
     raise ValueError(f'--{wrong[0]} needs --init_from')
   if FLAGS[start].value and (wrong := cli_flags.given('depth', *_MODEL)):
     raise ValueError(

@@ -225,11 +225,12 @@ class InitConfig:
 
   Attributes:
     init_from: a `.keras` or `.h5` file of tf_keras or Keras 3.
-    init_scaling: what it expects of its pixels.
+    init_scaling: what it expects of its pixels; None tries all on labelled
+      images.
   """
 
   init_from: str = ''
-  init_scaling: types.Normalization = types.Normalization.RAW
+  init_scaling: types.Normalization | None = types.Normalization.RAW
 
 
 @dataclasses.dataclass(frozen=True)

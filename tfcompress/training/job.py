@@ -16,7 +16,7 @@ from tfcompress.models import (
   resnet,
   widths,
 )
-from tfcompress.training import device
+from tfcompress.training import brought, device
 from tfcompress.training import teacher as teacher_lib
 
 
@@ -120,12 +120,7 @@ def _start(config: configs.TrainConfig, source: sources.Source):
     record = _record('parent', config.parent, records.MODEL)
     return model, manifest.model, (record,), manifest.steps
   if config.init:
-    model, spec = _open_own(config.init, config.custom_objects)
-    if spec.num_classes != len(source.class_names):
-      raise ValueError(
-        f'{config.init.init_from}: {spec.num_classes} classes, '
-        f'{source.name} has {len(source.class_names)}'
-      )
+    model, spec = _open_own(config, source)
     return model, spec, (_record('init', config.init.init_from),), ()
   spec = dataclasses.replace(config.model, num_classes=len(source.class_names))
   spec = dataclasses.replace(spec, channels=widths.channels_of(spec))
@@ -133,21 +128,35 @@ def _start(config: configs.TrainConfig, source: sources.Source):
 
 
 def _open_own(
-  init: configs.InitConfig, custom_objects: str
+  config: configs.TrainConfig, source: sources.Source
 ) -> tuple[tf_keras.Model, types.ModelSpec]:
   """A user's own model, and a spec that says what is known of it."""
-  model = outside.load(init.init_from, init.init_scaling, custom_objects)
+  init = config.init
+  load = lambda scaling: outside.load(
+    init.init_from, scaling, config.custom_objects
+  )
+  scaling = init.init_scaling or types.Normalization.RAW
+  model = load(scaling)
   if fake_quant.is_quantized(model):
     raise ValueError(
       f'{init.init_from}: a network that went through qat, which comes last; '
       'start from what it was before'
     )
+  num_classes = model.output_shape[-1]
+  if num_classes != len(source.class_names):
+    raise ValueError(
+      f'{init.init_from}: {num_classes} classes, '
+      f'{source.name} has {len(source.class_names)}'
+    )
+  if init.init_scaling is None:
+    scaling = brought.scaling_of(model, source, config.data)
+    model = load(scaling)
   spec = types.ModelSpec(
     depth=None,
-    num_classes=model.output_shape[-1],
+    num_classes=num_classes,
     channels=graph.channels(model),
     input_size=model.input_shape[1],
-    normalization=init.init_scaling,
+    normalization=scaling,
   )
   return model, spec
 

@@ -17,6 +17,7 @@ from tfcompress.training import (
   device,
   distiller,
   loop,
+  outcome,
   prune,
   quantize_aware,
   rewind,
@@ -128,11 +129,14 @@ def _run_one(
       records.write_json(folder / sequences.PLAN, trainee.plan)
     if flags_text is not None:
       records.write_bytes(folder / begun.FLAGS, flags_text.encode())
+    begin = outcome.start(job)
     with pipelines.naming_corrupt_images(job.source):
       result = {}
       if config.epochs:
         result = _fit(job, trainee, learner, shipped, folder)
-      return _finish(job, trainee, result)
+      manifest = _finish(job, trainee, result)
+    outcome.warn_below(config, begin, manifest.metrics['top1_percent'])
+    return manifest
 
 
 def _sources(job: job_lib.Job) -> list[str]:
