@@ -280,6 +280,9 @@ def _check_combinations() -> None:
     _check_distill()
   if FLAGS.mixup_alpha and FLAGS.cutmix_alpha:
     raise ValueError('--mixup_alpha and --cutmix_alpha: give one of them')
+  wrong = cli_flags.given('keep_best', 'patience')
+  if wrong and not FLAGS.epochs:
+    raise ValueError(f'--{wrong[0]} needs an epoch or more to choose from')
   kept = FLAGS.keep_epoch
   if kept is not None and (kept > FLAGS.epochs or FLAGS.slim_steps > 1):
     raise ValueError(

@@ -18,12 +18,12 @@ class View:
 
   Attributes:
     size: pixels a side.
-    inside: whether the network resizes its input to that by itself, which
-      averages no pixels where the image shrinks.
+    through: pixels a side of its input, where it resizes that to `size` by
+      itself, which averages no pixels.
   """
 
   size: int
-  inside: bool = False
+  through: int | None = None
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
@@ -125,9 +125,17 @@ def mix(
 def _seen(image, view: View):
   """An image, or a part of one, as a network sees it, float32."""
   size = (view.size, view.size)
-  if view.inside:
-    return tf.image.resize(image, size)
-  return tf.cast(_resize(image, size), tf.float32)
+  if view.through is None:
+    return tf.cast(_resize(image, size), tf.float32)
+  # An image is first made smaller as in use, but not larger, which would cost
+  # time and hardly change what the network then takes of it.
+  through = (view.through, view.through)
+  image = tf.cond(
+    tf.reduce_any(tf.shape(image)[:2] > through),
+    lambda: tf.image.resize(image, through, antialias=True),
+    lambda: tf.cast(image, tf.float32),
+  )
+  return tf.image.resize(image, size)
 
 
 def _resize(image, target):

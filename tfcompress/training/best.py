@@ -67,6 +67,8 @@ class Best(tf_keras.callbacks.Callback):
     patience = self._config.patience
     if patience is None or self.epoch is None:
       return False
+    if done < (self._config.keep_epoch or 0):
+      return False
     return done - max(self.epoch, self._begin) >= patience
 
   def restore(self) -> None:

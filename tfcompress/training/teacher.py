@@ -86,9 +86,8 @@ def load(
 
 def view_of(spec: types.ModelSpec) -> transforms.View:
   """Returns what the first convolution of an artifact's model sees."""
-  return transforms.View(
-    spec.stem_size, inside=spec.stem_size != spec.input_size
-  )
+  resizes = spec.stem_size != spec.input_size
+  return transforms.View(spec.stem_size, spec.input_size if resizes else None)
 
 
 def _sha256(path: str) -> str:
