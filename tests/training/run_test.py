@@ -388,12 +388,17 @@ def test_a_slimmed_run_that_was_stopped_keeps_to_its_plan(config, small):
 def test_a_teachers_outputs_are_kept_where_views_are_few(
   quick, own, tmp_path, monkeypatch
 ):
-  """The weights are those that the teacher in every step would have made."""
+  """The weights are those that the teacher in every step would have made.
+
+  The student sees larger images than the teacher.
+  """
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   augment = configs.AugmentConfig(crop=configs.TrainTransform.NONE)
   config = dataclasses.replace(
     as_stage(quick, types.Stage.KD, own), augment=augment, epochs=3
   )
+  larger = dataclasses.replace(SMALL_SPEC, input_size=40, internal_size=None)
+  config = dataclasses.replace(config, init=None, model=larger)
   kept = run.run(config, '')
   (file,) = (tmp_path / 'cache' / 'tfcompress' / 'teachers').iterdir()
   assert np.load(file).shape == (36, 2, 1, 3)
