@@ -145,6 +145,17 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
       '--epochs=0 needs --parent or --init_from',
     ),
     ('train', '--stage=baseline --output_dir=x --epochs=-1', 'epochs'),
+    ('train', '--stage=baseline --output_dir=x --patience=0', 'patience'),
+    (
+      'train',
+      '--stage=qat --parent=x --output_dir=y --epochs=0 --keep_best',
+      '--keep_best needs an epoch or more',
+    ),
+    (
+      'train',
+      '--stage=baseline --output_dir=x --init_scaling=auto',
+      '--init_scaling needs --init_from',
+    ),
     ('train', '--stage=qat --output_dir=x', '--stage=qat needs --parent, an'),
     (
       'train',
@@ -568,6 +579,7 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path):
   command = [
     sys.executable, '-m', 'tfcompress.train', *TINY, '--stage=baseline',
     f'--dataset=folder:{images}', '--epochs=6',
+    '--keep_best', '--patience=6', '--overwrite',
   ]  # fmt: skip
   whole, killed = tmp_path / 'whole', tmp_path / 'killed'
   first = subprocess.run([*command, f'--output_dir={whole}'], cwd=ROOT)
@@ -588,6 +600,9 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path):
     cwd=ROOT,
   )
   assert 'continuing after epoch' in last.stdout
+  assert 'keeping epoch' in last.stdout
+  flags = (killed / 'flags.cfg').read_text()
+  assert '--keep_best' in flags and 'overwrite' not in flags
   for a, b in zip(
     io.load(str(whole))[0].get_weights(), io.load(str(killed))[0].get_weights()
   ):

@@ -49,8 +49,8 @@ _MODEL = {
 }
 _INIT = {
   'init_from': 'a .keras or .h5 file of tf_keras or Keras 3 to start from',
-  'init_scaling': 'what the model of --init_from expects of its pixels',
 }
+_AUTO = 'auto'
 _SLIM = {
   'channel_ratio': ('slim: share of the channels to remove', 0.0, 0.99),
   'target_macs': (
@@ -150,10 +150,23 @@ def _define_stage_flags() -> None:
   flags.DEFINE_bool(
     'check_flags', False, 'check the flags, print them as a flagfile and stop'
   )
+  flags.DEFINE_bool(
+    'overwrite',
+    False,
+    'begin anew where --output_dir holds another run or a finished one; that '
+    'is removed',
+  )
   cli_flags.define_data_flags()
   flags.DEFINE_enum('depth', '18', ['18', '34', '50'], 'layers of the ResNet')
   cli_flags.define(types.ModelSpec, **_MODEL)
   cli_flags.define(configs.InitConfig, **_INIT)
+  flags.DEFINE_enum(
+    'init_scaling',
+    types.Normalization.RAW.value,
+    [*(scaling.value for scaling in types.Normalization), _AUTO],
+    'what the model of --init_from expects of its pixels; auto tries all on '
+    'labelled images',
+  )
   cli_flags.define(configs.SlimConfig, **_SLIM)
   cli_flags.define(configs.PruneConfig, **_PRUNE)
   cli_flags.define(configs.ClusterConfig, **_CLUSTER)
@@ -176,6 +189,11 @@ def _define_fit_flags() -> None:
       'commas, such as stem_*,logits'
     ),
     custom_objects=cli_flags.CUSTOM_OBJECTS,
+    keep_best=(
+      'the artifact gets the weights of the epoch with the best validation '
+      'top-1, not those of the last'
+    ),
+    patience=('stop after so many epochs without a better top-1', 1),
     keep_epoch=(
       'also keep the weights after this epoch, for a later --rewind_epoch',
       0,
@@ -251,7 +269,7 @@ def _config() -> configs.TrainConfig:
   config = cli_flags.read(
     configs.TrainConfig,
     model=model,
-    init=read_if(FLAGS.init_from, configs.InitConfig),
+    init=_init() if FLAGS.init_from else None,
     data=cli_flags.data_spec(),
     optimizer=cli_flags.read(configs.OptimizerConfig),
     augment=cli_flags.read(configs.AugmentConfig),
@@ -266,6 +284,12 @@ def _config() -> configs.TrainConfig:
   return config
 
 
+def _init() -> configs.InitConfig:
+  wanted = FLAGS.init_scaling
+  scaling = None if wanted == _AUTO else types.Normalization(wanted)
+  return configs.InitConfig(FLAGS.init_from, scaling)
+
+
 def _check_combinations() -> None:
   _check_stage(FLAGS.stage.value)
   _check_start()
@@ -277,6 +301,9 @@ def _check_combinations() -> None:
     _check_distill()
   if FLAGS.mixup_alpha and FLAGS.cutmix_alpha:
     raise ValueError('--mixup_alpha and --cutmix_alpha: give one of them')
+  wrong = cli_flags.given('keep_best', 'patience')
+  if wrong and not FLAGS.epochs:
+    raise ValueError(f'--{wrong[0]} needs an epoch or more to choose from')
   kept = FLAGS.keep_epoch
   if kept is not None and (kept > FLAGS.epochs or FLAGS.slim_steps > 1):
     raise ValueError(
@@ -315,7 +342,7 @@ def _check_start() -> None:
     )
   if FLAGS.init_from and not pathlib.Path(FLAGS.init_from).is_file():
     raise ValueError(f'--init_from={FLAGS.init_from}: no such file')
-  if not FLAGS.init_from and (wrong := cli_flags.given(*_INIT)):
+  if not FLAGS.init_from and (wrong := cli_flags.given('init_scaling')):
     raise ValueError(f'--{wrong[0]} needs --init_from')
   _check_model()
   for name, paths in (('parent', [FLAGS.parent]), ('teacher', FLAGS.teacher)):
@@ -510,7 +537,12 @@ def _train() -> None:
   from tfcompress.conversion import latency
   from tfcompress.training import run
 
-  manifest = run.run(config, flags_text, latency.int8_latency_ms)
+  manifest = run.run(
+    config,
+    flags_text.replace('--overwrite\n', ''),
+    latency.int8_latency_ms,
+    FLAGS.overwrite,
+  )
   print(
     f'{config.output_dir}: {_accuracy(manifest.metrics)} on the validation split, '
     f'{manifest.parameters:,} parameters, {manifest.macs:,} '

@@ -183,7 +183,7 @@ def prune() -> None:
 
 def pipeline() -> None:
   """The input pipeline alone over the training rate that it must feed."""
-  from tfcompress.data import pipelines, sources
+  from tfcompress.data import pipelines, sources, transforms
 
   training_rate = distillation_rates()[0]
   source = sources.load(types.DataSpec())
@@ -191,7 +191,7 @@ def pipeline() -> None:
     source,
     configs.AugmentConfig(),
     batch_size=BATCH,
-    image_size=STEM,
+    views=[transforms.View(STEM)],
     seed=1,
     epochs=range(9),
   )

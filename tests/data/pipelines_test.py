@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfcompress.core import configs, types
-from tfcompress.data import pipelines, sources
+from tfcompress.data import pipelines, sources, transforms
 
 CHALLENGE = types.EvaluationTransform.CHALLENGE
 
@@ -13,12 +13,12 @@ def source(data) -> sources.Source:
   return sources.load(data)
 
 
-def stream(source, epochs: range, seed: int = 7, **augment):
+def stream(source, epochs: range, seed: int = 7, sizes=(32,), **augment):
   dataset = pipelines.train(
     source,
     configs.AugmentConfig(**augment),
     batch_size=8,
-    image_size=32,
+    views=[transforms.View(size) for size in sizes],
     seed=seed,
     epochs=epochs,
   )
@@ -65,6 +65,19 @@ def test_a_stream_can_start_at_any_epoch(source, augment):
   for (images, targets), (other_images, other_targets) in zip(whole[4:], rest):
     np.testing.assert_array_equal(images, other_images)
     np.testing.assert_array_equal(targets, other_targets)
+
+
+def test_the_views_of_two_networks_are_of_the_same_images(source):
+  """The second network changes nothing of what the first one sees."""
+  alone = stream(source, range(1))
+  beside = stream(source, range(1), sizes=(32, 48))
+  assert [len(batch) for batch in beside] == [3] * 4
+  for (images, targets), (first, same, (second,)) in zip(alone, beside):
+    np.testing.assert_array_equal(images, first)
+    np.testing.assert_array_equal(targets, same)
+    assert second.shape == (8, 48, 48, 3)
+    means = [x.mean((1, 2)) for x in (first, second)]
+    np.testing.assert_allclose(*means, atol=4)
 
 
 def test_epochs_and_seeds_differ(source):

@@ -145,7 +145,8 @@ def test_training_views_depend_on_nothing_but_the_seed(crop):
   config = configs.AugmentConfig(crop=crop)
   rng = np.random.RandomState(0)
   image = tf.constant(rng.randint(0, 256, (50, 33, 3)).astype(np.uint8))
-  apply = lambda seed: transforms.training(image, 24, config, seed)[0]
+  views = [transforms.View(24)]
+  apply = lambda seed: transforms.training(image, views, config, seed)[0][0]
   dataset = tf.data.Dataset.from_tensors([3, 4]).map(apply)
   (streamed,) = dataset.as_numpy_iterator()
   assert streamed.shape == (24, 24, 3) and streamed.dtype == np.float32
@@ -160,7 +161,9 @@ def test_a_view_says_whether_it_is_mirrored():
   config = configs.AugmentConfig(crop=configs.TrainTransform.NONE)
   seen = set()
   for i in range(12):
-    view, mirrored = transforms.training(image, 8, config, [3, i])
+    (view,), mirrored = transforms.training(
+      image, [transforms.View(8)], config, [3, i]
+    )
     expected = image[:, ::-1] if mirrored else image
     np.testing.assert_array_equal(view, tf.cast(expected, tf.float32))
     seen.add(bool(mirrored))
@@ -175,7 +178,9 @@ def test_a_padded_crop_is_a_shift():
   )
   shifts = set()
   for i in range(40):
-    view, _ = transforms.training(tf.constant(ramp), 64, config, [1, i])
+    (view,), _ = transforms.training(
+      tf.constant(ramp), [transforms.View(64)], config, [1, i]
+    )
     middle = view.numpy()[0, 16:48, 0]
     np.testing.assert_array_equal(np.diff(middle), 1)
     shifts.add(int(middle[0]) - 16)
@@ -189,13 +194,64 @@ def test_mixing_keeps_each_images_share_in_the_target(name):
   levels = np.arange(4, dtype=np.float32)
   images = levels[:, None, None, None] * np.ones((1, 16, 16, 3), np.float32)
   targets = np.eye(4, dtype=np.float32)
-  mixed, soft = transforms.mix(tf.constant(images), targets, config, [5, 6])
+  (mixed,), soft = transforms.mix(
+    [tf.constant(images)], targets, config, [5, 6]
+  )
   soft = soft.numpy()
   np.testing.assert_allclose(soft.sum(-1), 1, atol=1e-6)
   assert 0 < soft[0, 0] < 1
   # An image is a constant, its own index: the mean is the shares' mean.
   means = mixed.numpy().mean((1, 2, 3))
   np.testing.assert_allclose(means, soft @ levels, atol=1e-5)
+
+
+@pytest.mark.parametrize('crop', configs.TrainTransform)
+def test_each_network_sees_the_same_part_resized_once(crop):
+  """An image of one bright square: where it lies is the same share of both."""
+  image = np.zeros((128, 128, 3), np.uint8)
+  image[40:80, 56:96] = 255
+  views = [transforms.View(64), transforms.View(32)]
+  config = configs.AugmentConfig(crop=crop, crop_padding=10)
+  rows = np.arange(64) + 0.5
+  center = lambda view: np.array(
+    [(view.sum((other, 2)) @ rows[: len(view)]) / view.sum() / len(view)
+     for other in (1, 0)]
+  )  # fmt: skip
+  for i in range(8):
+    (large, small), _ = transforms.training(image, views, config, [4, i])
+    pair = center(large.numpy()), center(small.numpy())
+    np.testing.assert_allclose(*pair, atol=0.5 / 32)
+    one = transforms.training(image, views[1:], config, [4, i])[0]
+    np.testing.assert_array_equal(one[0], small)
+
+
+@pytest.mark.parametrize(('source', 'through'), [(96, 100), (288, 96)])
+def test_a_view_is_resized_as_in_use(source, through, rng):
+  """Averaging outside of a network; inside it between two pixels."""
+  image = rng.randint(0, 256, (source, source, 3)).astype(np.uint8)
+  config = configs.AugmentConfig(crop=configs.TrainTransform.NONE, flip=False)
+  views = [transforms.View(32), transforms.View(32, through)]
+  (outside, inside), _ = transforms.training(image, views, config, [1, 2])
+  evaluated = transforms.evaluation(tf.constant(image), 32, CHALLENGE)
+  np.testing.assert_allclose(outside, evaluated, atol=0.51)
+  taken = image
+  if source > through:
+    taken = transforms.evaluation(tf.constant(image), through, CHALLENGE)
+  # The center of three pixels is the middle one's.
+  np.testing.assert_allclose(inside, taken[1::3, 1::3], atol=0.51)
+
+
+def test_cutmix_cuts_the_same_box_at_every_size():
+  config = configs.AugmentConfig(cutmix_alpha=1.0)
+  levels = np.arange(4, dtype=np.float32)[:, None, None, None]
+  views = [tf.constant(levels * np.ones((1, s, s, 3), np.float32))
+           for s in (64, 32)]  # fmt: skip
+  for i in range(6):
+    (large, small), _ = transforms.mix(
+      views, np.eye(4, dtype=np.float32), config, [5, i]
+    )
+    means = [x.numpy().mean((1, 2, 3)) for x in (large, small)]
+    np.testing.assert_allclose(*means, atol=0.3)
 
 
 def test_beta_draws_have_the_distributions_moments():

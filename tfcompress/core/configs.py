@@ -226,11 +226,12 @@ class InitConfig:
 
   Attributes:
     init_from: a `.keras` or `.h5` file of tf_keras or Keras 3.
-    init_scaling: what it expects of its pixels.
+    init_scaling: what it expects of its pixels; None tries all on labelled
+      images.
   """
 
   init_from: str = ''
-  init_scaling: types.Normalization = types.Normalization.RAW
+  init_scaling: types.Normalization | None = types.Normalization.RAW
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +258,10 @@ class TrainConfig:
     distill: the teachers; for stage `kd`, and where another stage has them.
     custom_objects: a module, or a `.py` file, whose classes and functions the
       model to start from names.
+    keep_best: the artifact gets the weights of the epoch with the best top-1 on
+      the validation split, the first of equals; of an epoch only that fulfils
+      what the stage is for.
+    patience: stop after so many epochs without a better one; None does not.
     keep_epoch: also keep the weights after this epoch, for a later rewind.
     mixed_precision: the type layers compute in; weights stay float32.
     seed: of initial weights, data order and augmentation, from 1 on: tf.data
@@ -281,6 +286,8 @@ class TrainConfig:
   cluster: ClusterConfig | None = None
   distill: DistillConfig | None = None
   custom_objects: str = ''
+  keep_best: bool = False
+  patience: int | None = None
   keep_epoch: int | None = None
   mixed_precision: MixedPrecision = MixedPrecision.AUTO
   seed: int = 1

@@ -8,7 +8,7 @@ epoch and be the same.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,7 @@ def train(
   config: configs.AugmentConfig,
   *,
   batch_size: int,
-  image_size: int,
+  views: Sequence[transforms.View],
   seed: int,
   epochs: range,
   extra: Extra | None = None,
@@ -39,14 +39,15 @@ def train(
     source: the image set.
     config: random changes.
     batch_size: B; a last, smaller batch of an epoch is dropped.
-    image_size: S.
+    views: what networks see; S is the size of the first.
     seed: of order and augmentation, from 1 on.
     epochs: which, counted from 0; the same epoch is always the same.
-    extra: what else is known of each view, for a third element of a batch.
+    extra: what else is known of each image, for a third element of a batch;
+      there is no second view then.
 
   Returns:
     Batches of float32 images (B, S, S, 3), 0..255, and targets (B, classes),
-    rows of which sum to one.
+    rows of which sum to one; then a tuple of the other views, if there are any.
   """
 
   handles = source.handles(types.Split.TRAIN)
@@ -62,12 +63,12 @@ def train(
       seed=tf.cast(order_seed[0], tf.int64),
       reshuffle_each_iteration=False,
     )
-    view = _view(source, config, image_size, view_seed)
+    view = _view(source, config, views, view_seed)
     dataset = dataset.enumerate().map(view, _cores())
     dataset = dataset.batch(batch_size, drop_remainder=True)
     dataset = dataset.map(
-      lambda images, targets, index, mirrored: (
-        (images, targets) + ((extra(index, mirrored),) if extra else ())
+      lambda seen, targets, index, mirrored: (
+        (seen, targets) + ((extra(index, mirrored),) if extra else ())
       )
     )
     if config.mixup_alpha or config.cutmix_alpha:
@@ -76,14 +77,18 @@ def train(
           *batch, config, _fold_in(mix_seed, index)
         )
       )
-    return dataset
+    return dataset.map(
+      lambda seen, targets, *more: (
+        (seen[0], targets, *more) + ((seen[1:],) if seen[1:] else ())
+      )
+    )
 
   starts = tf.data.Dataset.range(epochs.start, epochs.stop)
   return _streamed(starts.flat_map(one_epoch))
 
 
-def _view(source, config: configs.AugmentConfig, image_size: int, seed):
-  """From a place in the order and an example to a view and its target.
+def _view(source, config: configs.AugmentConfig, views, seed):
+  """From a place in the order and an example to its views and its target.
 
   After them come the example's index in the split and whether it is mirrored.
   """
@@ -93,18 +98,18 @@ def _view(source, config: configs.AugmentConfig, image_size: int, seed):
     index, (handle, label) = example
     image = transforms.decode(source.read(handle))
     view_seed = _fold_in(seed, place)
-    image, mirrored = transforms.training(image, image_size, config, view_seed)
-    return image, tf.one_hot(label, num_classes), index, mirrored
+    seen, mirrored = transforms.training(image, views, config, view_seed)
+    return seen, tf.one_hot(label, num_classes), index, mirrored
 
   return view
 
 
-def views(
+def still(
   source: sources.Source,
   config: configs.AugmentConfig,
   *,
   batch_size: int,
-  image_size: int,
+  views: Sequence[transforms.View],
 ) -> tf.data.Dataset:
   """Streams every training image once, in order, as `train` shows it.
 
@@ -112,16 +117,16 @@ def views(
     source: the image set.
     config: of changes, none of them random but the flip, which is left out.
     batch_size: B; the last batch may be smaller.
-    image_size: S.
+    views: what networks see.
 
   Returns:
-    Batches of float32 images (B, S, S, 3), 0..255.
+    Batches of tuples of float32 images (B, S, S, 3), 0..255, each of its S.
   """
-  still = dataclasses.replace(config, flip=False)
-  view = _view(source, still, image_size, tf.zeros(2, tf.int32))
+  unflipped = dataclasses.replace(config, flip=False)
+  view = _view(source, unflipped, views, tf.zeros(2, tf.int32))
   numbered = source.handles(types.Split.TRAIN).enumerate()
-  views_of_all = numbered.enumerate().map(view, _cores())
-  return _streamed(views_of_all.map(lambda image, *_: image).batch(batch_size))
+  seen = numbered.enumerate().map(view, _cores()).map(lambda seen, *_: seen)
+  return _streamed(seen.batch(batch_size))
 
 
 def evaluation(

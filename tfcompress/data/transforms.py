@@ -4,6 +4,9 @@ Images are uint8 (H, W, 3) as decoded. Evaluation transforms return uint8, the
 pixels that every model file gets; training transforms return float32 0..255.
 """
 
+import dataclasses
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfcompress.core import configs, types
@@ -11,6 +14,20 @@ from tfcompress.data import pillow
 
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
 _MOST_JPEG_BYTES = 2**29  # TensorFlow refuses more.
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """What a network sees of an image.
+
+  Attributes:
+    size: pixels a side.
+    through: pixels a side of its input, where it resizes that to `size` by
+      itself, which averages no pixels.
+  """
+
+  size: int
+  through: int | None = None
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
@@ -52,67 +69,88 @@ def evaluation(
 
 
 def training(
-  image: tf.Tensor, size: int, config: configs.AugmentConfig, seed: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-  """Makes a random view of a uint8 image.
+  image: tf.Tensor,
+  views: Sequence[View],
+  config: configs.AugmentConfig,
+  seed: tf.Tensor,
+) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+  """Makes a random view of a uint8 image, in the size of each network.
 
   Args:
     image: uint8 (H, W, 3).
-    size: pixels a side.
+    views: of the networks; all see the same part of the image, each resized
+      once, from the image itself.
     config: which changes.
     seed: int32 (2,); the same seed gives the same view.
 
   Returns:
-    The view, float32 (size, size, 3), and whether it is mirrored, a bool.
+    The views, float32 (size, size, 3), and whether they are mirrored, a bool.
   """
   crop_seed, flip_seed = tf.unstack(
     tf.random.experimental.stateless_split(seed, 2)
   )
   if config.crop is configs.TrainTransform.RANDOM_RESIZED_CROP:
-    view = _random_resized_crop(image, size, config.crop_min_area, crop_seed)
-  else:
-    view = tf.cast(_resize(image, (size, size)), tf.float32)
-    if config.crop is configs.TrainTransform.PAD_AND_CROP:
-      padding = max(1, config.crop_padding * size // 64)
-      view = _pad_and_crop(view, size, padding, crop_seed)
+    image = _random_crop(image, config.crop_min_area, crop_seed)
+  seen = [_seen(image, view) for view in views]
+  if config.crop is configs.TrainTransform.PAD_AND_CROP:
+    seen = [_pad_and_crop(x, config.crop_padding, crop_seed) for x in seen]
   mirrored = tf.constant(False)
   if config.flip:
     mirrored = tf.random.stateless_uniform([], flip_seed) < 0.5
-    view = tf.where(mirrored, view[:, ::-1], view)
-  return tf.ensure_shape(view, [size, size, 3]), mirrored
+    seen = [tf.where(mirrored, x[:, ::-1], x) for x in seen]
+  shapes = ([view.size, view.size, 3] for view in views)
+  return tuple(map(tf.ensure_shape, seen, shapes)), mirrored
 
 
 def mix(
-  images: tf.Tensor,
+  views: Sequence[tf.Tensor],
   targets: tf.Tensor,
   config: configs.AugmentConfig,
   seed: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
   """Mixes every image with another of its batch, by mixup or by CutMix.
 
   Args:
-    images: float32 (B, S, S, 3).
+    views: of the same images, each float32 (B, S, S, 3) of its own S.
     targets: float32 (B, C), rows sum to one.
     config: one of `mixup_alpha` and `cutmix_alpha` above zero.
     seed: int32 (2,).
 
   Returns:
-    Images and targets of the same shapes; targets are mixed by the share that
-    each image has of the result.
+    Views and targets of the same shapes; targets are mixed by the share that
+    each image has of the result, in the first view.
   """
   alpha = config.mixup_alpha or config.cutmix_alpha
   share_seed, box_seed = tf.unstack(
     tf.random.experimental.stateless_split(seed, 2)
   )
   share = _stateless_beta(alpha, share_seed)
-  others = tf.reverse(images, [0])
   if config.mixup_alpha:
-    mixed = share * images + (1 - share) * others
+    mixed = tuple(x * share + (1 - share) * x[::-1] for x in views)
   else:
-    box = _random_box(tf.shape(images)[1], 1 - share, box_seed)
-    mixed = tf.where(box[None, :, :, None], others, images)
-    share = 1 - tf.reduce_mean(tf.cast(box, tf.float32))
-  return mixed, share * targets + (1 - share) * tf.reverse(targets, [0])
+    boxes = [_random_box(x.shape[1], 1 - share, box_seed) for x in views]
+    mixed = tuple(
+      tf.where(box[None, :, :, None], x[::-1], x)
+      for box, x in zip(boxes, views)
+    )
+    share = 1 - tf.reduce_mean(tf.cast(boxes[0], tf.float32))
+  return mixed, share * targets + (1 - share) * targets[::-1]
+
+
+def _seen(image, view: View):
+  """An image, or a part of one, as a network sees it, float32."""
+  size = (view.size, view.size)
+  if view.through is None:
+    return tf.cast(_resize(image, size), tf.float32)
+  # An image is first made smaller as in use, but not larger, which would cost
+  # time and hardly change what the network then takes of it.
+  through = (view.through, view.through)
+  image = tf.cond(
+    tf.reduce_any(tf.shape(image)[:2] > through),
+    lambda: tf.image.resize(image, through, antialias=True),
+    lambda: tf.cast(image, tf.float32),
+  )
+  return tf.image.resize(image, size)
 
 
 def _starts(encoded, signature: bytes):
@@ -152,8 +190,8 @@ def _to_uint8(image):
   return tf.cast(image + 0.5, tf.uint8)
 
 
-def _random_resized_crop(image, size, min_area, seed):
-  """A crop of random area and aspect 3/4 to 4/3 (Szegedy 2015), resized."""
+def _random_crop(image, min_area, seed):
+  """A crop of random area and aspect 3/4 to 4/3 (Szegedy 2015)."""
   uniform = tf.random.stateless_uniform([4], seed)
   height_width = tf.cast(tf.shape(image)[:2], tf.float32)
   area = min_area + (1 - min_area) * uniform[0]
@@ -162,16 +200,17 @@ def _random_resized_crop(image, size, min_area, seed):
   crop = tf.maximum(tf.cast(shares * height_width, tf.int32), 1)
   room = tf.cast(tf.shape(image)[:2] - crop + 1, tf.float32)
   top, left = tf.unstack(tf.cast(uniform[2:] * room, tf.int32))
-  view = image[top : top + crop[0], left : left + crop[1]]
-  return tf.image.resize(view, (size, size))
+  return image[top : top + crop[0], left : left + crop[1]]
 
 
-def _pad_and_crop(image, size, padding, seed):
+def _pad_and_crop(image, padding_at_64, seed):
+  """A shift of at most the padding; the same share of it at every size."""
+  size = image.shape[0]
+  padding = max(1, padding_at_64 * size // 64)
   padded = tf.pad(image, [[padding] * 2, [padding] * 2, [0, 0]], 'REFLECT')
-  offset = tf.random.stateless_uniform(
-    [2], seed, maxval=2 * padding + 1, dtype=tf.int32
-  )
-  return padded[offset[0] : offset[0] + size, offset[1] : offset[1] + size]
+  share = tf.random.stateless_uniform([2], seed)
+  top, left = tf.unstack(tf.cast(share * (2 * padding + 1), tf.int32))
+  return padded[top : top + size, left : left + size]
 
 
 def _stateless_beta(alpha, seed):
@@ -181,11 +220,13 @@ def _stateless_beta(alpha, seed):
 
 
 def _random_box(size, area, seed):
-  """Mask (S, S) of a square of `area` around a random point, clipped."""
-  center = tf.random.stateless_uniform(
-    [2, 1], seed, maxval=size, dtype=tf.int32
-  )
-  half = tf.sqrt(area) * tf.cast(size, tf.float32) / 2
+  """Mask (S, S) of a square of `area` around a random point, clipped.
+
+  The same seed gives the same point at every size.
+  """
+  share = tf.random.stateless_uniform([2, 1], seed)
+  center = tf.cast(share * size, tf.int32)
+  half = tf.sqrt(area) * size / 2
   distance = tf.abs(tf.range(size)[None] - center)
   inside = tf.cast(distance, tf.float32) < half
   return inside[0][:, None] & inside[1][None, :]

@@ -8,8 +8,9 @@ import tf_keras
 from tfcompress.core import configs
 from tfcompress.training import learner, losses
 
-# From images (B, S, S, 3) to every teacher's logits (K, B, C) and its features.
-Teach = Callable[[tf.Tensor], tuple[tf.Tensor, Sequence[tf.Tensor]]]
+# From images (B, S, S, 3), and a tuple of the same ones in other sizes where
+# there are any, to all teachers' logits (K, B, C) and the features of one.
+Teach = Callable[..., tuple[tf.Tensor, Sequence[tf.Tensor]]]
 
 
 class Distiller(learner.Learner):
@@ -26,6 +27,7 @@ class Distiller(learner.Learner):
     config: configs.DistillConfig,
     label_smoothing: float = 0.0,
     after_step: Sequence[Callable[[], None]] = (),
+    shipped: tf_keras.Model | None = None,
   ):
     """Makes a distiller.
 
@@ -36,19 +38,20 @@ class Distiller(learner.Learner):
       config: the losses and their weights.
       label_smoothing: of the cross-entropy term.
       after_step: called in the graph after every update of the weights.
+      shipped: as of a Learner.
     """
     terms = ['loss', 'cross_entropy', 'distillation']
     terms += ['attention'] if config.attention else []
-    super().__init__(network, label_smoothing, after_step, terms)
+    super().__init__(network, label_smoothing, after_step, terms, shipped)
     self._teach = teach
     self._config = config
 
-  def _context(self, images, *extra):
+  def _context(self, images, *more):
     """Logits and features of the teachers; logits from the batch if there."""
-    if extra:
-      logits, features = tf.transpose(extra[0], (1, 0, 2)), ()
+    if more and tf.is_tensor(more[0]):
+      logits, features = tf.transpose(more[0], (1, 0, 2)), ()
     else:
-      logits, features = self._teach(images)
+      logits, features = self._teach(images, *more)
     averaged = losses.averaged(logits, self._config.temperature)
     return tf.nest.map_structure(tf.stop_gradient, (averaged, list(features)))
 

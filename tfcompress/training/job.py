@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tf_keras
 
 from tfcompress.core import configs, custom, records, types
-from tfcompress.data import sources
+from tfcompress.data import sources, transforms
 from tfcompress.models import (
   fake_quant,
   graph,
@@ -16,7 +16,7 @@ from tfcompress.models import (
   resnet,
   widths,
 )
-from tfcompress.training import device, ready
+from tfcompress.training import brought, device, ready
 from tfcompress.training import teacher as teacher_lib
 
 
@@ -34,6 +34,7 @@ class Job:
     parents: of the artifact.
     steps: the stages of its ancestors.
     int8_latency_ms: measures a model as an int8 file; for stage `slim`.
+    anew: whether what is in the folder does not count.
   """
 
   config: configs.TrainConfig
@@ -45,11 +46,13 @@ class Job:
   parents: tuple[types.ParentRecord, ...]
   steps: tuple[str, ...]
   int8_latency_ms: Callable[[tf_keras.Model], float] | None
+  anew: bool = False
 
   @property
-  def image_size(self) -> int:
-    """Pixels a side of the batches: the most that student or teacher sees."""
-    return max([self.spec.stem_size, *(t.size for t in self.teachers)])
+  def views(self) -> tuple[transforms.View, ...]:
+    """What the networks see of an image, the student first."""
+    own = teacher_lib.view_of(self.spec)
+    return tuple(dict.fromkeys([own, *(t.view for t in self.teachers)]))
 
   @property
   def steps_per_epoch(self) -> int:
@@ -72,6 +75,7 @@ class Job:
 def prepare(
   config: configs.TrainConfig,
   int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
+  anew: bool = False,
 ) -> Job:
   """Opens everything that `config` names; writes nothing.
 
@@ -99,6 +103,7 @@ def prepare(
     parents,
     steps,
     int8_latency_ms,
+    anew,
   )
 
 
@@ -127,12 +132,7 @@ def _start(config: configs.TrainConfig, source: sources.Source):
     record = _record('parent', config.parent, records.MODEL)
     return model, manifest.model, (record,), manifest.steps
   if config.init:
-    model, spec = _open_own(config.init, config.custom_objects)
-    if spec.num_classes != len(source.class_names):
-      raise ValueError(
-        f'{config.init.init_from}: {spec.num_classes} classes, '
-        f'{source.name} has {len(source.class_names)}'
-      )
+    model, spec = _open_own(config, source)
     return model, spec, (_record('init', config.init.init_from),), ()
   spec = dataclasses.replace(config.model, num_classes=len(source.class_names))
   spec = dataclasses.replace(spec, channels=widths.channels_of(spec))
@@ -140,21 +140,35 @@ def _start(config: configs.TrainConfig, source: sources.Source):
 
 
 def _open_own(
-  init: configs.InitConfig, custom_objects: str
+  config: configs.TrainConfig, source: sources.Source
 ) -> tuple[tf_keras.Model, types.ModelSpec]:
   """A user's own model, and a spec that says what is known of it."""
-  model = outside.load(init.init_from, init.init_scaling, custom_objects)
+  init = config.init
+  load = lambda scaling: outside.load(
+    init.init_from, scaling, config.custom_objects
+  )
+  scaling = init.init_scaling or types.Normalization.RAW
+  model = load(scaling)
   if fake_quant.is_quantized(model):
     raise ValueError(
       f'{init.init_from}: a network that went through qat, which comes last; '
       'start from what it was before'
     )
+  num_classes = model.output_shape[-1]
+  if num_classes != len(source.class_names):
+    raise ValueError(
+      f'{init.init_from}: {num_classes} classes, '
+      f'{source.name} has {len(source.class_names)}'
+    )
+  if init.init_scaling is None:
+    scaling = brought.scaling_of(model, source, config.data)
+    model = load(scaling)
   spec = types.ModelSpec(
     depth=None,
-    num_classes=model.output_shape[-1],
+    num_classes=num_classes,
     channels=graph.channels(model),
     input_size=model.input_shape[1],
-    normalization=init.init_scaling,
+    normalization=scaling,
   )
   return model, spec
 

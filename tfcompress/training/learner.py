@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.data import pipelines
 from tfcompress.training import losses
 
 
@@ -18,6 +17,7 @@ class Learner(tf_keras.Model):
     label_smoothing: float = 0.0,
     after_step: Sequence[Callable[[], None]] = (),
     terms: Sequence[str] = ('loss',),
+    shipped: tf_keras.Model | None = None,
   ):
     """Makes a learner.
 
@@ -27,22 +27,24 @@ class Learner(tf_keras.Model):
       label_smoothing: of the cross-entropy.
       after_step: called in the graph after every update of the weights.
       terms: names of what `_terms` returns.
+      shipped: what is validated, from the same images to logits (B, C): the
+        network in float32, where it trains in less. `AsShipped` gives it the
+        weights.
     """
     super().__init__()
     self.network = network
     self._label_smoothing = label_smoothing
     self._after_step = _Untracked(after_step)
+    self._shipped = _Untracked([network if shipped is None else shipped])
     self._means = {name: tf_keras.metrics.Mean(name) for name in terms}
 
   def call(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
-    """Returns logits and features of images (B, S, S, 3)."""
-    size = self.network.inputs[0].shape[1]
-    seen = pipelines.as_seen_inside(images, size)
-    return tf.nest.flatten(self.network(seen, training=training))
+    """Returns logits and features of images (B, T, T, 3)."""
+    return tf.nest.flatten(self.network(images, training=training))
 
   def train_step(self, data):
-    images, targets, *extra = data
-    context = self._context(images, *extra)
+    images, targets, *more = data
+    context = self._context(images, *more)
     with tf.GradientTape() as tape:
       outputs = self(images, training=True)
       terms = self._terms(targets, outputs, context)
@@ -55,13 +57,14 @@ class Learner(tf_keras.Model):
 
   def test_step(self, data):
     images, targets = data
-    logits, *_ = self(images, training=False)
-    terms = {'loss': self._cross_entropy(targets, logits)}
+    [network] = self._shipped.items
+    logits, *_ = tf.nest.flatten(network(images, training=False))
+    terms = {'loss': losses.cross_entropy(targets, logits)}
     return self._update(terms, targets, logits)
 
-  def _context(self, images, *extra):
+  def _context(self, images, *more):
     """What the loss needs beside the network's outputs."""
-    del images, extra
+    del images, more
 
   def _terms(self, targets, outputs, context):
     """The total `loss` and its terms, scalars."""
@@ -78,6 +81,18 @@ class Learner(tf_keras.Model):
     shown = [self._means[name] for name in terms]
     shown += self.compiled_metrics.metrics
     return {metric.name: metric.result() for metric in shown}
+
+
+class AsShipped(tf_keras.callbacks.Callback):
+  """Gives a float32 twin the weights of a network before each validation."""
+
+  def __init__(self, network: tf_keras.Model, shipped: tf_keras.Model):
+    super().__init__()
+    self._network, self._shipped = network, shipped
+
+  def on_test_begin(self, logs=None):
+    del logs
+    self._shipped.set_weights(self._network.get_weights())
 
 
 class _Untracked:

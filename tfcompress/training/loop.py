@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 import tqdm
 
+from tfcompress.training import best as best_lib
 from tfcompress.training import learner, ranks
 
 CHECKPOINTS = 'checkpoints'
@@ -27,11 +28,12 @@ def fit(
   validation_data: tf.data.Dataset,
   *,
   callbacks: Sequence[tf_keras.callbacks.Callback],
+  best: best_lib.Best | None,
   folder: pathlib.Path,
   epochs: int,
   steps_per_epoch: int,
   batch_size: int,
-) -> None:
+) -> int:
   """Trains to `epochs`, from the last checkpoint in `folder` if there is one.
 
   Args:
@@ -40,10 +42,14 @@ def fit(
     make_train_data: from the first epoch to the batches from there on.
     validation_data: batches (images, targets), seen after every epoch.
     callbacks: the stage's own; they come before the checkpoint.
+    best: keeps the best epoch, and may end the training.
     folder: of the artifact; gets checkpoints/ and logs/.
     epochs: of the whole training, a restart included.
     steps_per_epoch: batches an epoch.
     batch_size: images a step, for the rates that are shown.
+
+  Returns:
+    How many epochs are done.
 
   Raises:
     ValueError: the loss is no finite number; the last checkpoint stays.
@@ -57,9 +63,11 @@ def fit(
   first = checkpoint.restore()
   if first:
     print(f'continuing after epoch {first} of {epochs}')
-  if first == epochs:
-    return
-  model.fit(
+  if best is not None:
+    best.resume(first)
+  if first == epochs or (best is not None and best.ends(first)):
+    return first
+  history = model.fit(
     make_train_data(first),
     initial_epoch=first,
     epochs=epochs,
@@ -69,11 +77,13 @@ def fit(
     callbacks=[
       *callbacks,
       _FiniteLoss(folder / CHECKPOINTS),
+      *([] if best is None else [best]),
       _Journal(folder / LOGS, first),
       _Progress(first, epochs, steps_per_epoch * batch_size, batch_size),
       checkpoint,
     ],
   )
+  return first + len(history.epoch)
 
 
 class _Checkpoint(tf_keras.callbacks.Callback):

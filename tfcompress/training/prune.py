@@ -50,14 +50,19 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
   if config.rewind_epoch is None:
     schedule = schedules.pruning(config, job.total_steps)
     callback = _GrowingMasks(masked, config, schedule)
+    settled_step = schedule.end_step + 1
   else:
     _mask(masked, config, config.target_sparsity)
     rewind.restore(network, job.config.parent, config.rewind_epoch)
     for constraint in masked.values():
       constraint.apply()
     callback = _StandingMasks(masked)
+    settled_step = 0
   return trainee.Trainee(
-    network, (*kept, *masked.values()), callbacks=(callback,)
+    network,
+    (*kept, *masked.values()),
+    callbacks=(callback,),
+    settled_step=settled_step,
   )
 
 

@@ -18,6 +18,7 @@ from tfcompress.training import (
   device,
   distiller,
   loop,
+  outcome,
   prune,
   quantize_aware,
   rewind,
@@ -27,12 +28,11 @@ from tfcompress.training import (
   teacher_cache,
   validation,
 )
+from tfcompress.training import best as best_lib
 from tfcompress.training import job as job_lib
 from tfcompress.training import learner as learner_lib
 from tfcompress.training import teacher as teacher_lib
 from tfcompress.training import trainee as trainee_lib
-
-_FLAGS = 'flags.cfg'
 
 # The stage table: what each stage makes of a job.
 STAGES = {
@@ -49,6 +49,7 @@ def run(
   config: configs.TrainConfig,
   flags_text: str,
   int8_latency_ms: Callable[[tf_keras.Model], float] | None = None,
+  overwrite: bool = False,
 ) -> types.Manifest:
   """Trains, or continues to train, and writes the artifact.
 
@@ -56,10 +57,11 @@ def run(
     config: what to do.
     flags_text: the flags that made it, kept beside the artifact.
     int8_latency_ms: measures a model as an int8 file, for stage `slim`.
+    overwrite: begin anew where another run is in the way, or a finished one.
 
   Returns:
     The manifest of the finished artifact. What is there already, made with the
-    same config, is not made again.
+    same config, is not made again; made with fewer epochs, it goes on.
 
   Raises:
     ValueError: anything in the config, the data or the parents that does not
@@ -68,52 +70,124 @@ def run(
   if chosen := defaults.chosen(config):
     print(f'{config.stage.value}: not given, so {" ".join(chosen)}', flush=True)
     flags_text += ''.join(f'{flag}\n' for flag in chosen)
-  *earlier, last = sequences.expand(defaults.complete(config))
-  for index, one in enumerate(earlier, start=1):
-    print(f'{index} of {len(earlier) + 1}: {one.output_dir}', flush=True)
-    _run_one(one, None, int8_latency_ms)
-  return _run_one(last, flags_text, int8_latency_ms)
+  runs = list(sequences.expand(defaults.complete(config)))
+  root = pathlib.Path(config.output_dir)
+  anew = root if overwrite and begun.in_the_way(runs) else None
+  for index, one in enumerate(runs, start=1):
+    part = index < len(runs)
+    if len(runs) > 1:
+      print(f'{index} of {len(runs)}: {one.output_dir}', flush=True)
+      _require_same_length(one, anew)
+    manifest = _run_one(
+      one, None if part else flags_text, int8_latency_ms, anew
+    )
+    anew = None  # All is removed by now.
+  return manifest
 
 
-def _run_one(config, flags_text, int8_latency_ms) -> types.Manifest:
-  """Makes one artifact; one without flags of its own is part of another."""
+def _require_same_length(
+  config: configs.TrainConfig, anew: pathlib.Path | None
+) -> None:
+  """Raises ValueError if a part of several runs would have to go on."""
+  folder = pathlib.Path(config.output_dir)
+  if not anew and begun.look(folder, config) is begun.Found.OTHER_LENGTH:
+    raise ValueError(
+      f'{folder}: begun with other --epochs; the runs of --slim_steps or '
+      '--generations are made of each other: use the same --epochs, another '
+      '--output_dir, or --overwrite to begin anew'
+    )
+
+
+def _run_one(
+  config: configs.TrainConfig,
+  flags_text: str | None,
+  int8_latency_ms,
+  anew: pathlib.Path | None,
+) -> types.Manifest:
+  """Makes one artifact; one without flags of its own is part of another.
+
+  Whatever runs wrote into `anew` before is removed as this one begins.
+  """
   folder = pathlib.Path(config.output_dir)
   records.require_writable(folder)
   with processes.alone(folder, 'is training into it'):
-    begun.require_same(folder, config)
-    if (folder / records.MANIFEST).is_file():
+    found = begun.Found.NOTHING if anew else begun.look(folder, config)
+    if found is begun.Found.FINISHED:
       print(f'{folder} is there already, made with the same flags')
       return records.read_manifest(folder)
     tf_keras.utils.set_random_seed(config.seed)
     if config.deterministic:
       tf.config.experimental.enable_op_determinism()
-    job = job_lib.prepare(config, int8_latency_ms)
+    job = job_lib.prepare(config, int8_latency_ms, anew=bool(anew))
     _announce(job)
     with pipelines.naming_corrupt_images(job.source):
       trainee = STAGES[config.stage](job)
-    learner = _learner(job, trainee)
+    shipped = _shipped(job, trainee)
+    learner = _learner(job, trainee, shipped)
+    if anew:
+      begun.clear(anew, folder, _sources(job))
+    if found is begun.Found.OTHER_LENGTH:
+      _say_extended(job, begun.epochs_done(folder))
     begun.write(folder, config, job.parents)
+    if trainee.plan:
+      records.write_json(folder / sequences.PLAN, trainee.plan)
     if flags_text is not None:
-      records.write_bytes(folder / _FLAGS, flags_text.encode())
+      records.write_bytes(folder / begun.FLAGS, flags_text.encode())
+    begin = outcome.start(job)
     with pipelines.naming_corrupt_images(job.source):
+      result = {}
       if config.epochs:
-        _fit(job, trainee, learner, folder)
-      return _finish(job, trainee)
+        result = _fit(job, trainee, learner, shipped, folder)
+      manifest = _finish(job, trainee, result)
+    outcome.warn_below(config, begin, manifest.metrics['top1_percent'])
+    return manifest
+
+
+def _sources(job: job_lib.Job) -> list[str]:
+  """The paths that a run reads."""
+  dataset = job.config.data.dataset.removeprefix('folder:')
+  return [*(parent.path for parent in job.parents), dataset]
+
+
+def _say_extended(job: job_lib.Job, done: int) -> None:
+  config = job.config
+  rate = schedules.learning_rate(
+    config.optimizer, job.steps_per_epoch, config.epochs
+  )
+  print(
+    f'{done} epochs are done: going on to {config.epochs} on the schedule of '
+    f'{config.epochs} epochs, with a learning rate of '
+    f'{float(rate(done * job.steps_per_epoch)):.3g} at first',
+    flush=True,
+  )
 
 
 def _fit(
   job: job_lib.Job,
   trainee: trainee_lib.Trainee,
   learner: learner_lib.Learner,
+  shipped: tf_keras.Model | None,
   folder: pathlib.Path,
-) -> None:
+) -> dict[str, int]:
+  """Trains; returns how many epochs, and the best where that was asked for."""
   config = job.config
+  extra = teacher_cache.of(job)
+  best = None
+  if config.keep_best or config.patience:
+    best = best_lib.Best(
+      trainee.network,
+      config,
+      trainee.settled_step,
+      begun.extended_from(folder),
+    )
   callbacks = list(trainee.callbacks)
+  if shipped is not None:
+    callbacks.append(learner_lib.AsShipped(trainee.network, shipped))
   if config.keep_epoch is not None:
     callbacks.append(
       rewind.KeepEpoch(trainee.network, config.keep_epoch, str(folder))
     )
-  loop.fit(
+  done = loop.fit(
     learner,
     schedules.optimizer(
       config.optimizer,
@@ -125,29 +199,54 @@ def _fit(
       job.source,
       config.augment,
       batch_size=config.batch_size,
-      image_size=job.image_size,
+      views=job.views[:1] if extra else job.views,
       seed=config.seed,
       epochs=range(first, config.epochs),
-      extra=teacher_cache.of(job),
+      extra=extra,
     ),
     validation.stream(job),
     callbacks=callbacks,
+    best=best,
     folder=folder,
     epochs=config.epochs,
     steps_per_epoch=job.steps_per_epoch,
     batch_size=config.batch_size,
   )
+  if best is None or best.epoch is None:
+    return {'epochs_done': done}
+  if best.ends(done):
+    print(
+      f'stopped after epoch {done}: no top-1 above '
+      f'{100 * best.top1:.2f} %, of epoch {best.epoch}, for '
+      f'{config.patience} epochs'
+    )
+  if config.keep_best:
+    print(f'keeping epoch {best.epoch}, top-1 {100 * best.top1:.2f} %')
+    best.restore()
+  return {'epochs_done': done, 'best_epoch': best.epoch}
+
+
+def _shipped(
+  job: job_lib.Job, trainee: trainee_lib.Trainee
+) -> tf_keras.Model | None:
+  """The network in float32, as it ships, where it trains in less."""
+  if job.policy == 'float32' or not job.config.epochs:
+    return None
+  return graph.rebuild(trainee.network)
 
 
 def _learner(
-  job: job_lib.Job, trainee: trainee_lib.Trainee
+  job: job_lib.Job,
+  trainee: trainee_lib.Trainee,
+  shipped: tf_keras.Model | None,
 ) -> learner_lib.Learner:
   """A Distiller where there are teachers, else a Learner of labels."""
   after_step = [constraint.apply for constraint in trainee.constraints]
   smoothing = job.config.label_smoothing
+  shipped = shipped and heads.with_logits(shipped)
   if not job.teachers:
     network = heads.with_logits(trainee.network)
-    return learner_lib.Learner(network, smoothing, after_step)
+    return learner_lib.Learner(network, smoothing, after_step, shipped=shipped)
   config = job.config.distill
   features = [pair.partition(':')[0] for pair in config.attention]
   try:
@@ -156,10 +255,11 @@ def _learner(
     raise ValueError(f'--attention, the student: {error}') from error
   return distiller.Distiller(
     network,
-    teacher_lib.teach(job.teachers),
+    teacher_lib.teach(job.teachers, job.views),
     config,
     smoothing,
     after_step,
+    shipped,
   )
 
 
@@ -168,7 +268,9 @@ def _all_but_kernels(network: tf_keras.Model) -> list[tf.Variable]:
   return [w for w in network.trainable_weights if w.ref() not in kernels]
 
 
-def _finish(job: job_lib.Job, trainee: trainee_lib.Trainee) -> types.Manifest:
+def _finish(
+  job: job_lib.Job, trainee: trainee_lib.Trainee, result: dict[str, int]
+) -> types.Manifest:
   """Writes the trained network as a float32 model with its manifest."""
   model = graph.rebuild(trainee.network, input_size=job.spec.input_size)
   kernels = {
@@ -181,7 +283,7 @@ def _finish(job: job_lib.Job, trainee: trainee_lib.Trainee) -> types.Manifest:
     class_names=job.source.class_names,
     input_scaling=types.Normalization.RAW,
     metrics=validation.metrics(model, job),
-    training=records.to_json(job.config),
+    training=records.to_json(job.config) | result,
     parents=job.parents,
     steps=(*job.steps, job.config.stage.value),
     sparsity=io.sparsity(model),

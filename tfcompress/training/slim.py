@@ -36,15 +36,16 @@ def prepare(job: job_lib.Job) -> trainee.Trainee:
       matches no layer, or a budget that is out of reach.
   """
   channels = channels_lib.of(job.model)
-  kept = _read_plan(job, channels)
+  kept = None if job.anew else _read_plan(job, channels)
+  plan = None
   if kept is None:
     kept = _choose(job, channels)
-    _write_plan(job, channels, kept)
+    plan = _plan(job, channels, kept)
   smaller = surgery.keep(job.model, channels, kept)
   _report(job.model, smaller, channels, kept)
   network = job.trainable(smaller)
   kept_zeros = constraints.preserving(graph.kernels(network))
-  return trainee.Trainee(network, tuple(kept_zeros))
+  return trainee.Trainee(network, tuple(kept_zeros), plan=plan)
 
 
 def _choose(job: job_lib.Job, channels: channels_lib.Channels) -> np.ndarray:
@@ -164,19 +165,19 @@ def _labelled(job: job_lib.Job):
   ]
 
 
-def _write_plan(
+def _plan(
   job: job_lib.Job, channels: channels_lib.Channels, kept: np.ndarray
-) -> None:
+) -> dict[str, object]:
+  """The channels that stay, so that a restart keeps to them."""
   kept_of = {
     group.layers[0]: np.flatnonzero(kept[channels.outputs[group.layers[0]]])
     for group in channels.groups
   }
-  plan = {
+  return {
     'of': _plan_of(job),
     'channels': {g.layers[0]: len(g.ids) for g in channels.groups},
     'kept': {name: found.tolist() for name, found in kept_of.items()},
   }
-  records.write_json(pathlib.Path(job.config.output_dir) / sequences.PLAN, plan)
 
 
 def _read_plan(

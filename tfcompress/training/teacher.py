@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import configs, custom, keras_files, records, types
-from tfcompress.data import pipelines
+from tfcompress.data import transforms
 from tfcompress.models import graph, heads, io
 
 
@@ -18,35 +18,38 @@ class Teacher:
 
   Attributes:
     record: where it came from.
-    size: pixels a side that it computes on.
+    view: what it sees of an image.
     network: from images (B, T, T, 3) to logits (B, C) and features.
     scaling: what it expects of its pixels.
     policy: the Keras dtype policy it computes in.
   """
 
   record: types.ParentRecord
-  size: int
+  view: transforms.View
   network: tf_keras.Model
   scaling: types.Normalization
   policy: str
 
   def outputs(self, images: tf.Tensor) -> list[tf.Tensor]:
-    """Logits (B, C), and features, of raw images (B, S, S, 3) at inference."""
-    images = pipelines.as_seen_inside(images, self.size)
+    """Logits (B, C), and features, of raw images (B, T, T, 3) at inference."""
     pixels = images * self.scaling.scale + self.scaling.offset
     return tf.nest.flatten(self.network(pixels, training=False))
 
 
 def teach(
-  teachers: Sequence[Teacher],
-) -> Callable[[tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]:
+  teachers: Sequence[Teacher], views: Sequence[transforms.View]
+) -> Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]:
   """Returns a function from images to logits (K, B, C) and features.
 
-  The features are those of the first teacher.
+  Args:
+    teachers: which; the features are those of the first.
+    views: what the function takes: images (B, S, S, 3) as the first one, and
+      a tuple of the same images as the others.
   """
 
-  def outputs_of_all(images):
-    outputs = [teacher.outputs(images) for teacher in teachers]
+  def outputs_of_all(images, others=()):
+    seen = dict(zip(views, (images, *others), strict=True))
+    outputs = [teacher.outputs(seen[teacher.view]) for teacher in teachers]
     return tf.stack([logits for logits, *_ in outputs]), outputs[0][1:]
 
   return outputs_of_all
@@ -66,9 +69,10 @@ def load(
   for path in config.teacher:
     if pathlib.Path(path).suffix in keras_files.SUFFIXES:
       model = _open_file(path, len(class_names))
+      view = transforms.View(model.input_shape[1])
       scaling, own_policy = config.teacher_scaling, 'float32'
     else:
-      model, own_policy = _open_artifact(path, class_names, policy)
+      model, view, own_policy = _open_artifact(path, class_names, policy)
       scaling = types.Normalization.RAW
     model.trainable = False
     try:
@@ -76,9 +80,14 @@ def load(
     except ValueError as error:
       raise ValueError(f'--teacher={path}, --attention: {error}') from error
     record = types.ParentRecord('teacher', path, _sha256(path))
-    size = model.input_shape[1]
-    opened.append(Teacher(record, size, network, scaling, own_policy))
+    opened.append(Teacher(record, view, network, scaling, own_policy))
   return tuple(opened)
+
+
+def view_of(spec: types.ModelSpec) -> transforms.View:
+  """Returns what the first convolution of an artifact's model sees."""
+  resizes = spec.stem_size != spec.input_size
+  return transforms.View(spec.stem_size, spec.input_size if resizes else None)
 
 
 def _sha256(path: str) -> str:
@@ -88,8 +97,8 @@ def _sha256(path: str) -> str:
 
 def _open_artifact(
   path: str, class_names: tuple[str, ...], policy: str
-) -> tuple[tf_keras.Model, str]:
-  """The model at its stem size, and the policy that it computes in."""
+) -> tuple[tf_keras.Model, transforms.View, str]:
+  """The model at its stem size, its view, and the policy it computes in."""
   model, manifest = io.load(path)
   if manifest.class_names != class_names:
     raise ValueError(
@@ -98,8 +107,9 @@ def _open_artifact(
       f'{len(class_names)} ({class_names[0]}, ...)'
     )
   policy = 'float32' if manifest.quantized else policy
-  size = manifest.model.stem_size
-  return graph.rebuild(model, input_size=size, dtype_policy=policy), policy
+  view = view_of(manifest.model)
+  model = graph.rebuild(model, input_size=view.size, dtype_policy=policy)
+  return model, view, policy
 
 
 def _open_file(path: str, num_classes: int):

@@ -15,11 +15,12 @@ import tensorflow as tf
 import tqdm
 
 from tfcompress.core import configs, records, types
-from tfcompress.data import pipelines
+from tfcompress.data import pipelines, transforms
 from tfcompress.training import job as job_lib
 from tfcompress.training import teacher as teacher_lib
 
 _BATCH = 128
+_PIXELS = 2  # another number where the same view has got other pixels
 
 
 def of(job: job_lib.Job) -> pipelines.Extra | None:
@@ -59,12 +60,18 @@ def _path(job: job_lib.Job) -> pathlib.Path:
     'teachers': [teacher.record.sha256 for teacher in job.teachers],
     'scaling': [teacher.scaling.value for teacher in job.teachers],
     'policies': [teacher.policy for teacher in job.teachers],
-    'image_size': job.image_size,
+    'views': _views(job),
+    'pixels': _PIXELS,
     'mirrored': job.config.augment.flip,
     'images': job.source.identity(),
   }
   text = json.dumps(records.to_json(key), sort_keys=True)
   return folder() / f'{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy'
+
+
+def _views(job: job_lib.Job) -> tuple[transforms.View, ...]:
+  """What the teachers see, each view once."""
+  return tuple(dict.fromkeys(teacher.view for teacher in job.teachers))
 
 
 def _write(job: job_lib.Job, path: pathlib.Path, views: int) -> None:
@@ -74,20 +81,21 @@ def _write(job: job_lib.Job, path: pathlib.Path, views: int) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_suffix(f'.{os.getpid()}')
   outputs = np.lib.format.open_memmap(temporary, 'w+', np.float32, shape)
-  teach = tf.function(teacher_lib.teach(job.teachers))
-  batches = pipelines.views(
+  teach = tf.function(teacher_lib.teach(job.teachers, _views(job)))
+  batches = pipelines.still(
     job.source,
     job.config.augment,
     batch_size=_BATCH,
-    image_size=job.image_size,
+    views=_views(job),
   )
   try:
     with tqdm.tqdm(total=examples, unit='img', desc='teacher') as bar:
       done = 0
-      for images in batches:
-        end = done + len(images)
+      for seen in batches:
+        end = done + len(seen[0])
         for view in range(views):
-          logits, _ = teach(images[:, :, ::-1] if view else images)
+          first, *others = (x[:, :, ::-1] if view else x for x in seen)
+          logits, _ = teach(first, tuple(others))
           outputs[done:end, view] = _batch_first(logits)
         bar.update(end - done)
         done = end

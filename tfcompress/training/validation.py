@@ -16,7 +16,7 @@ def stream(job: job_lib.Job) -> tf.data.Dataset:
   num_classes = len(job.source.class_names)
   return _batches(job).map(
     lambda images, labels: (
-      pipelines.as_seen_inside(images, job.image_size),
+      pipelines.as_seen_inside(images, job.spec.stem_size),
       tf.one_hot(labels, num_classes),
     )
   )
