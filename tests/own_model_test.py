@@ -74,7 +74,7 @@ def top1(path: str, data: pathlib.Path) -> float:
   config = measurements.MeasureConfig(
     measurements.OpenConfig(path),
     data=types.DataSpec(f'folder:{data}'),
-    input_scaling=types.Normalization.RAW,
+    input_scaling=types.Normalization.RAW.preprocessing,
   )
   found, _ = accuracy.measure(config)
   assert len(found.labels) == 200

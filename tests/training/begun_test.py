@@ -41,6 +41,7 @@ def finished(
     init=configs.InitConfig(own_file),
     model=None,
     epochs=2,
+    optimizer=configs.OptimizerConfig(learning_rate=0.05, warmup_epochs=1.0),
   )
   run.run(config, '')
   return config

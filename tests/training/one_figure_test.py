@@ -79,7 +79,7 @@ def measured_top1(path: str, data: types.DataSpec) -> float:
     measurements.MeasureConfig(
       measurements.OpenConfig(path),
       data=data,
-      input_scaling=types.Normalization.RAW,
+      input_scaling=types.Normalization.RAW.preprocessing,
     )
   )
   return 100 * (found.top1 == found.labels).mean()
