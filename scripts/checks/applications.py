@@ -151,7 +151,6 @@ def _saved(root: pathlib.Path, label: str) -> str:
     weights=None,
     input_shape=(_SIZE, _SIZE, 3),
     classes=_CLASSES,
-    classifier_activation=None,
   )
   images = np.stack([_image(index) for index in range(64)]).astype(np.float32)
   norms = [x for x in model.layers if type(x).__name__ == 'BatchNormalization']
@@ -159,7 +158,7 @@ def _saved(root: pathlib.Path, label: str) -> str:
     norm.momentum = 0.0  # What it remembers is of the images below.
   model(images, training=True)
   last = [layer for layer in model.layers if layer.weights][-1]
-  logits = np.array(model(images, training=False))
+  logits = np.log(np.array(model(images, training=False)))
   spread = _LOGITS / logits.std(axis=0).mean()
   kernel, bias = last.get_weights()
   moved = spread * (bias - logits.mean(axis=0))
