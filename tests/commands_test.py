@@ -393,6 +393,7 @@ PRUNED = '--stage=prune --parent=artifact '
       '--initial_sparsity=0.1 contradicts --schedule=constant',
     ),
     (PRUNED + '--epochs=0', ''),
+    ('--stage=baseline --epochs=1', ''),
     ('--stage=qat --init_from=own.keras --input_size=32', ''),
     ('--stage=qat --init_from=own.keras --normalization=raw', ''),
     (

@@ -363,6 +363,15 @@ def test_pruning_without_training_masks_at_once(
     )
 
 
+def test_a_constant_schedule_prunes_in_a_single_step(quick, own):
+  config = as_stage(quick, types.Stage.PRUNE, own)
+  prune = dataclasses.replace(
+    config.prune, schedule=configs.PruningSchedule.CONSTANT
+  )
+  config = dataclasses.replace(config, prune=prune, epochs=1, batch_size=36)
+  assert run.run(config, '').sparsity.total == pytest.approx(0.6, abs=0.01)
+
+
 @pytest.mark.parametrize('stage', [types.Stage.SLIM, types.Stage.CLUSTER])
 def test_other_stages_without_training_do_all_they_do(
   stage, quick, own, folder, tmp_path
