@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests import cases, conftest
+from tests.measurement import run_test
 from tfcompress.core import measurements, records
 from tfcompress.models import io
 
@@ -357,6 +358,19 @@ def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
   ratio = 1 / (size / 2**20)
   assert f'{ratio:.1f} x smaller' in scored.stdout, scored.stderr
   assert 'by flag: size_mib' in scored.stdout
+
+  run_test.write_mean(tmp_path / 'four.tflite', 4)
+  both = run(
+    'evaluate', '--model=four.tflite', '--model=exported/kd',
+    '--parts=size,accuracy', dataset, '--output_file=both.json', cwd=tmp_path,
+  )  # fmt: skip
+  assert 'four.tflite has 4 outputs' in error_of(both)
+  assert 'score' not in both.stdout and 'ranked by top-1' in both.stdout
+  refused, kept = records.read_json(tmp_path / 'both.json')['measurements']
+  assert '4 outputs' in refused['failure'] and refused['accuracy'] is None
+  top1 = record.accuracy.top1_percent
+  assert kept['accuracy']['top1_percent'] == top1
+  assert kept['score'] is kept['failure'] is None
 
   plain = run(
     'evaluate', '--model=exported/kd', '--parts=size,accuracy',

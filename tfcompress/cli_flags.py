@@ -83,8 +83,17 @@ def _parse(argv: list[str], most_arguments: int) -> list[str]:
 def _fail(message: str) -> None:
   # A path may hold bytes that are no text.
   text = message.encode(errors='backslashreplace').decode()
+  _end_bars()
   print(f'error: {text}', file=sys.stderr)
   sys.exit(1)
+
+
+def _end_bars() -> None:
+  """Ends the lines of progress bars that are still drawn."""
+  # A command that has not come that far has not imported it.
+  if bars := sys.modules.get('tqdm'):
+    for bar in list(getattr(bars.tqdm, '_instances', ())):
+      bar.close()
 
 
 def as_flagfile() -> str:

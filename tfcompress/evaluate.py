@@ -151,8 +151,9 @@ def _define_measure_flags() -> None:
 def _define_baseline_flags() -> None:
   flags.DEFINE_string(
     'baseline',
-    'challenge',
-    "to score against: challenge (its documents' figures), plain (a ResNet-18 "
+    '',
+    'to score against; no score if not given, and several models are compared '
+    "with the first. challenge (its documents' figures), plain (a ResNet-18 "
     "at 224 in float32, on this machine), measured (the model's float32 "
     'teacher, or plain if it has none), a model file, or a record that '
     '--output_file wrote. What is measured here is timed in turns with the '
@@ -208,7 +209,9 @@ def _config(
   wanted = None
   if FLAGS.runtime not in (None, _ALL):
     wanted = measurements.Runtime(FLAGS.runtime)
-  runtime = load.runtime_of(path, wanted)
+  # Of several, one whose package is missing fails when it is opened.
+  runtime_of = load.fitting_runtime if FLAGS.model[1:] else load.runtime_of
+  runtime = runtime_of(path, wanted)
   _require_files()
   return cli_flags.read(
     measurements.MeasureConfig,
@@ -314,7 +317,7 @@ def _parts() -> tuple[measurements.Part, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class _Baseline:
-  """What to score against.
+  """What to score against; nothing if neither figures nor config are there.
 
   Attributes:
     source: where its figures are from.
@@ -332,6 +335,10 @@ def _baseline(
 ) -> _Baseline:
   """The baseline that the flags ask for; a reference is written to `scratch`."""
   wanted = FLAGS.baseline
+  if not wanted:
+    given = _given_of_baseline()
+    nothing = measurements.BaselineRecord(None, None, None, '')
+    return _Baseline('', nothing if given else None)
   if wanted == 'challenge':
     return _Baseline(wanted, scoring.CHALLENGE_BASELINE)
   if wanted.endswith('.json'):
@@ -400,12 +407,10 @@ def _recorded(path: str) -> measurements.BaselineRecord:
 
 def _figures(
   baseline: _Baseline, record: measurements.Measurement | None
-) -> measurements.BaselineRecord:
+) -> measurements.BaselineRecord | None:
   """What to score against, of what was measured and what the flags say."""
   figures = baseline.figures
   if record:
-    if record.failure:
-      raise ValueError(f'the baseline fails: {record.failure}')
     figures = scoring.figures_of(record, baseline.source)
     accuracy_wanted = measurements.Part.ACCURACY.value in FLAGS.parts
     if figures.top1_percent is None and accuracy_wanted:
@@ -415,7 +420,8 @@ def _figures(
         source=f'{figures.source}; top-1 as the challenge documents it',
       )
   if given := _given_of_baseline():
-    source = f'{figures.source}; by flag: {", ".join(sorted(given))}'
+    source = f'by flag: {", ".join(sorted(given))}'
+    source = '; '.join(filter(None, (figures.source, source)))
     figures = dataclasses.replace(figures, source=source, **given)
   return figures
 
@@ -427,21 +433,27 @@ def _evaluate() -> None:
     files.check(path)
   configs = _configs()
   _require_heeded(configs)
-  found = _measured(configs)
+  found, fault = _measured(configs)
   print(_shown(configs, found))
   for path in FLAGS.output_file:
     files.write(path, found)
     print(f'written: {path}')
   failures = [record.failure for record in found if record.failure]
-  if failures and (FLAGS.runtime != _ALL or len(failures) == len(found)):
-    more = f' (and {len(failures) - 1} more fail)' if failures[1:] else ''
-    raise ValueError(f'{failures[0]}{more}')
+  if FLAGS.runtime == _ALL and len(failures) < len(found):
+    failures = []
+  if faults := [fault, *failures] if fault else failures:
+    more = f' (and {len(faults) - 1} more fail)' if faults[1:] else ''
+    raise ValueError(f'{faults[0]}{more}')
 
 
 def _measured(
   configs: Sequence[measurements.MeasureConfig],
-) -> list[measurements.Measurement]:
-  """Measures the models, and beside them the baseline if it must be."""
+) -> tuple[list[measurements.Measurement], str]:
+  """Measures the models, and beside them the baseline if it must be.
+
+  Also returns why there is no score where one was asked for: what was measured
+  is not lost for that.
+  """
   with tempfile.TemporaryDirectory() as scratch:
     baseline = _baseline(configs[0], pathlib.Path(scratch))
     if baseline.config:
@@ -451,11 +463,18 @@ def _measured(
     beside = [baseline.config] if baseline.config else []
     found = run.measure([*beside, *configs], with_baseline=bool(beside))
   reference = found.pop(0) if beside else None
+  if reference and reference.failure:
+    return found, f'the baseline fails: {reference.failure}'
   figures = _figures(baseline, reference)
+  if figures is None:
+    return found, ''
   if reference:
     path = reference.model.path
     found = [_to_reference(record, path, figures.source) for record in found]
-  return [scoring.scored(record, figures) for record in found]
+  try:
+    return [scoring.scored(record, figures) for record in found], ''
+  except ValueError as error:
+    return found, f'no score against {figures.source}: {error}'
 
 
 def _to_reference(

@@ -19,7 +19,7 @@ import re
 from absl import flags
 
 from tfcompress import cli_flags
-from tfcompress.core import processes, records, types
+from tfcompress.core import environment, processes, records, types
 
 FLAGS = flags.FLAGS
 _BITS = {'wi': ('weights', ('4', '8')), 'ai': ('activations', ('8',))}
@@ -119,11 +119,28 @@ def _export() -> None:
     f'{config.artifact} on {parity.agreement_percent:.1f} % of '
     f'{parity.examples} held-out images, {parity.snr_db:.1f} dB'
   )
+  if note := _slow_here(config):
+    print(note)
   if config.profile:
     from tfcompress.measurement import profile
     from tfcompress.reports import tables
 
     print(tables.profile(profile.profile(config.output_dir)))
+
+
+def _slow_here(config: types.ExportConfig) -> str:
+  """That int8 may be no faster than float32 on this CPU, or ''."""
+  from tfcompress.conversion import variants
+  from tfcompress.measurement import int8
+
+  why = int8.without_dot_products(environment.describe())
+  if not why or not variants.RECIPES[config.variant].calibrated:
+    return ''
+  return (
+    f'{why}: int8 may be no faster than float32 here; '
+    '`python -m tfcompress.evaluate --model=FLOAT32 '
+    f'--model={config.output_dir}` measures it'
+  )
 
 
 def _report(

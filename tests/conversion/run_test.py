@@ -270,12 +270,54 @@ def test_outputs_that_are_not_finite_are_refused():
     parity.compare(parent, file, np.array([0, 1]))
 
 
+def test_a_tie_of_the_true_class_is_no_top1():
+  parent = np.array([[0.5, 0.5], [0.25, 0.75]], np.float32)
+  file = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+  result = parity.compare(parent, file, np.array([0, 1]))
+  assert (result.parent_top1_percent, result.file_top1_percent) == (50, 50)
+
+
 def test_disagreement_is_refused():
   result = parity.compare(
     np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]]), np.array([0])
   )
   with pytest.raises(ValueError, match="parent's top-1 on 0.0 % of 1 held-out"):
     parity.require(result, types.ExportConfig(artifact='a', output_dir='b'))
+
+
+@pytest.mark.parametrize('least', ['min_agreement_percent', 'min_snr_db'])
+@pytest.mark.parametrize(
+  ('variant', 'helps', 'no_help'),
+  [
+    (
+      'int8',
+      'raise --calibration_examples, keep layers in float32 by --keep_float '
+      'or --max_drop (with --variant=static_wi8_ai8), train the artifact on '
+      'with --stage=qat, choose another --variant, or lower --{}',
+      'no other',
+    ),
+    (
+      'static_wi4_ai8',
+      'by --keep_float or --max_drop, train',
+      'with --variant',
+    ),
+    ('dynamic_wi4_afp32', 'written; keep layers in float32 by', 'qat'),
+    ('float16', 'written; choose another --variant, or lower --{}', 'keep'),
+  ],
+)
+def test_a_refusal_names_what_would_help(variant, helps, no_help, least):
+  result = parity.compare(
+    np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]]), np.array([0])
+  )
+  limits = {'min_agreement_percent': 0.0, 'min_snr_db': -300.0}
+  limits[least] = 100.0
+  config = types.ExportConfig(
+    artifact='a', output_dir='b', variant=types.Variant(variant), **limits
+  )
+  with pytest.raises(ValueError) as error:
+    parity.require(result, config)
+  assert helps.format(least) in str(error.value)
+  assert no_help not in str(error.value)
 
 
 def test_zeros_of_a_pruned_parent_reach_the_file(own, tmp_path):
@@ -338,7 +380,8 @@ def test_a_drop_that_cannot_be_met_keeps_the_best_file_aside(own, tmp_path):
   drop = re.fullmatch(r'model\.drop-(-?\d+\.\d\d)\.tflite', aside.name)[1]
   text = str(error.value)
   assert f'smallest drop found is {drop} points of top-1 on 6 held-out' in text
-  assert f'kept aside as {aside}' in text
+  assert f'kept aside as {aside}; raise --max_drop, or raise --calib' in text
+  assert '--stage=qat' in text and '--keep_float' not in text
   litert.Interpreter(str(aside)).allocate_tensors()
 
 

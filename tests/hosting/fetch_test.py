@@ -372,4 +372,4 @@ def test_what_kaggle_refuses(tmp_path):
 )
 def test_without_kaggles_client(tmp_path):
   sentence = refusal(challenge('kaggle:owner/images', b''), tmp_path)
-  assert "run pip install 'tfcompress[kaggle]'" in sentence
+  assert "run python -m pip install 'kaggle>=" in sentence

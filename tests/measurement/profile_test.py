@@ -2,7 +2,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.core import measurements, types
-from tfcompress.measurement import profile
+from tfcompress.measurement import int8, profile
 from tfcompress.reports import tables
 
 
@@ -33,6 +33,8 @@ def test_every_operator_is_timed_alone(variant, exported):
   assert [o.operator for o in record.operators] == expected
   assert all(operator.ms > 0 for operator in record.operators)
   assert record.operators[-1].shape == (1, 3)
+  assert int8.is_int8(record) == (variant is types.Variant.INT8)
+  assert int8.is_float(record) != int8.is_int8(record)
   # Alone or together, it is the same work.
   total = sum(operator.ms for operator in record.operators)
   assert 0.2 < total / record.whole_ms < 5

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.measurement import programs
@@ -76,6 +77,63 @@ def test_models_beside_each_other(exported, data, tmp_path):
   assert 'cut.tflite' in broken.failure
   assert broken.size.bytes == len(content) // 2
   assert broken.runtime is broken.latency_ms is broken.accuracy is None
+
+
+def write_mean(path: pathlib.Path, classes: int) -> str:
+  """A file that gives so many classes the same probability, or nearly."""
+  import tensorflow as tf
+
+  weights = np.random.RandomState(0).rand(3, classes).astype(np.float32) / 255
+
+  @tf.function(input_signature=[tf.TensorSpec((1, 48, 48, 3))])
+  def network(images):
+    return tf.nn.softmax(tf.reduce_mean(images, (1, 2)) @ weights)
+
+  converter = tf.lite.TFLiteConverter.from_concrete_functions(
+    [network.get_concrete_function()]
+  )
+  path.write_bytes(converter.convert())
+  return str(path)
+
+
+@pytest.mark.parametrize('refused', [0, 1])
+def test_one_with_other_classes_leaves_the_others_their_figures(
+  refused, data, tmp_path
+):
+  paths = [write_mean(tmp_path / f'{n}.tflite', n) for n in (3, 4)]
+  parts = (Part.SIZE, Part.LATENCY, Part.ACCURACY)
+  found = run.measure(
+    [config(path, data, parts=parts) for path in (paths * 2)[1 - refused :][:2]]
+  )
+  other = found[1 - refused]
+  assert '4 outputs' in found[refused].failure
+  assert '3 classes' in found[refused].failure
+  assert found[refused].size.bytes > 0 and not found[refused].latency_ms
+  assert other.failure is None
+  assert other.accuracy.num_examples == 12 and other.latency_ms.mean > 0
+
+
+def test_a_class_map_that_does_not_fit_one_of_two(data, tmp_path):
+  paths = [write_mean(tmp_path / f'{n}.tflite', n) for n in (4, 6)]
+  (tmp_path / 'map.txt').write_text('0\n2\n5\n')
+  first, second = run.measure(
+    [
+      config(
+        path, data, parts=(Part.ACCURACY,),
+        class_map=str(tmp_path / 'map.txt'),
+      )
+      for path in paths
+    ]
+  )  # fmt: skip
+  assert first.failure.endswith("0 to 5, expected 0 to 3, the model's outputs")
+  assert second.failure is None and second.accuracy.num_examples == 12
+
+
+def test_a_baseline_with_other_classes_is_said_at_once(data, tmp_path):
+  path = write_mean(tmp_path / 'a.tflite', 4)
+  wanted = config(path, data, parts=(Part.ACCURACY,))
+  with pytest.raises(ValueError, match='the baseline fails: .* 4 outputs'):
+    run.measure([wanted, wanted], with_baseline=True)
 
 
 def test_parts_not_asked_for_are_none(exported, data):

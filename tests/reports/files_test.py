@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import pytest
@@ -47,10 +48,26 @@ def test_the_csv_has_a_row_a_model_with_figures_in_full(tmp_path):
   assert {value for name, value in failed.items() if 'ms' in name} == {''}
 
 
+def test_without_a_score_its_columns_are_left_out(tmp_path):
+  plain = [dataclasses.replace(record, score=None) for record in FOUR]
+  for name, records_of in (('x.csv', FOUR), ('y.csv', plain)):
+    files.write(tmp_path / name, records_of)
+  with_score, without = (
+    (tmp_path / name).read_text().splitlines()[0].split(',')
+    for name in ('x.csv', 'y.csv')
+  )
+  assert set(with_score) - set(without) == {
+    'score_size', 'score_latency', 'score_accuracy', 'score', 'baseline'
+  }  # fmt: skip
+  assert [name for name in with_score if name in without] == without
+  files.write(tmp_path / 'y.md', plain)
+  assert 'score' not in (tmp_path / 'y.md').read_text()
+
+
 def test_a_table_for_reading(tmp_path):
   files.write(tmp_path / 'x.md', FOUR)
   text = (tmp_path / 'x.md').read_text()
-  assert '| 1 | slim_kd_int8/model.tflite | tflite |' in text
+  assert '| 1 | * | slim_kd_int8/model.tflite | tflite |' in text
 
 
 @pytest.mark.parametrize('name', ['x', 'x.txt', 'x.json.gz'])

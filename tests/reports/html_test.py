@@ -71,12 +71,23 @@ def rows(table):
 
 def test_the_ranking_is_the_first_table(page):
   header, first, *_, last = rows(page.tables[0])
-  assert header[:5] == ['rank', 'model', 'format', 'runtime', 'MiB']
-  assert first[:5] == [
-    '1', 'slim_kd_int8/model.tflite', 'tflite', 'litert_cpu', '2.770'
+  assert header[:6] == ['rank', 'front', 'model', 'format', 'runtime', 'MiB']
+  assert first[:6] == [
+    '1', '*', 'slim_kd_int8/model.tflite', 'tflite', 'litert_cpu', '2.770'
   ]  # fmt: skip
-  assert first[6] == '12.16 11.91 to 12.40'
-  assert last[:2] == ['-', 'broken.onnx']
+  assert first[7] == '12.16 11.91 to 12.40'
+  assert last[:3] == ['-', '-', 'broken.onnx']
+
+
+def test_without_a_score_no_page_speaks_of_one_or_of_a_baseline():
+  plain = [dataclasses.replace(record, score=None) for record in FOUR]
+  for records in (plain, plain[:1]):
+    found = Page(report.page(records))
+    headers = [title for table in found.tables for title in rows(table)[0]]
+    assert not {'score', 'baseline'} & set(headers)
+    words = ' '.join(found.words)
+    assert 'baseline of the score' not in words
+    assert '0.3 x size' not in words
 
 
 def test_every_figure_of_every_model_is_there(page):

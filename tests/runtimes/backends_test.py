@@ -243,6 +243,14 @@ def test_a_runtime_that_does_not_open_the_format(paths):
     load.open_model(paths['tflite'], measurements.Runtime.TENSORFLOW)
 
 
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, paths):
+  monkeypatch.setattr(load.importlib.util, 'find_spec', lambda name: None)
+  path = paths['onnx'] if 'onnx' in paths else next(iter(paths.values()))
+  with pytest.raises(ValueError, match='which is not installed; run python -m'):
+    load.runtime_of(path, None)
+  assert load.fitting_runtime(path, None) in load.runtimes_of(path)
+
+
 def test_a_model_that_takes_no_image(tmp_path):
   vector = tf_keras.Input((8,))
   model = tf_keras.Model(vector, tf_keras.layers.Dense(3)(vector))

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 
 from tfcompress.competition import plain_files, requirements
-from tfcompress.core import challenges
+from tfcompress.core import challenges, numbers
 
 SAVED_MODEL = 'model.saved_model'  # a folder; every other model is a file
 MODELS = {
@@ -106,7 +106,7 @@ def size_bytes(
     raise _error(
       folder,
       f'{model} has {size / _MIB:.3f} MiB with its loader ({size} bytes), '
-      f'limit {limit:g} MiB',
+      f'limit {numbers.plain(limit)} MiB',
     )
   return size
 

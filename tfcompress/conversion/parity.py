@@ -8,7 +8,8 @@ import tempfile
 import numpy as np
 import tf_keras
 
-from tfcompress.core import records, types
+from tfcompress.conversion import variants
+from tfcompress.core import ranks, records, types
 from tfcompress.runtimes import interface, load
 
 
@@ -111,8 +112,8 @@ def compare(parent: np.ndarray, file: np.ndarray, labels: np.ndarray) -> Parity:
     # 200 dB stands for equality: JSON holds no infinity.
     snr_db=min(200.0, 10 * np.log10(signal / noise)) if noise else 200.0,
     examples=len(labels),
-    parent_top1_percent=_percent(first == labels),
-    file_top1_percent=_percent(second == labels),
+    parent_top1_percent=_percent(ranks.of(parent, labels) == 0),
+    file_top1_percent=_percent(ranks.of(file, labels) == 0),
   )
 
 
@@ -128,15 +129,14 @@ def require(parity: Parity, config: types.ExportConfig) -> None:
       f"the {config.variant.value} file has the parent's top-1 on "
       f'{parity.agreement_percent:.1f} % of {parity.examples} held-out images, '
       f'expected at least {config.min_agreement_percent:g} %; no model was '
-      'written; raise --calibration_examples, choose another --variant, or '
-      'lower --min_agreement_percent'
+      f'written; {variants.remedies(config.variant)}, or lower --min_agreement_percent'
     )
   if parity.snr_db < config.min_snr_db:
     raise ValueError(
       f"the {config.variant.value} file's probabilities have a "
       f'signal-to-noise of {parity.snr_db:.1f} dB, expected at least '
-      f'{config.min_snr_db:g} dB; no model was written; raise '
-      '--calibration_examples, choose another --variant, or lower --min_snr_db'
+      f'{config.min_snr_db:g} dB; no model was written; '
+      f'{variants.remedies(config.variant)}, or lower --min_snr_db'
     )
 
 

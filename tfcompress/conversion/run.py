@@ -134,8 +134,8 @@ def _converted(
   raise ValueError(
     f'--max_drop={precision.limit(config):g} cannot be met: the smallest drop '
     f'found is {drop:.2f} points of top-1 on {chosen.parity.examples} held-out '
-    f'images, kept aside as {aside}; raise --max_drop, or choose another '
-    '--variant'
+    f'images, kept aside as {aside}; raise --max_drop, or '
+    f'{variants.remedies(config.variant, chosen=True)}'
   )
 
 

@@ -198,6 +198,27 @@ def require_options(config: types.ExportConfig) -> None:
     )
 
 
+def remedies(variant: types.Variant, *, chosen: bool = False) -> str:
+  """Returns what brings a file nearer to its parent, the cheapest first.
+
+  Args:
+    variant: what it was made as.
+    chosen: max_drop has chosen already which layers are in float32.
+  """
+  recipe = RECIPES[variant]
+  if recipe.mode is Mode.FLOAT:
+    return 'choose another --variant'
+  calibrate = ['raise --calibration_examples'] if recipe.calibrated else []
+  keep = 'keep layers in float32 by --keep_float or --max_drop'
+  if recipe.configure is not None:
+    keep += f' (with --variant={recipe.instead.value})'
+  train = (
+    ['train the artifact on with --stage=qat'] if recipe.calibrated else []
+  )
+  kept = [] if chosen else [keep]
+  return ', '.join([*calibrate, *kept, *train, 'choose another --variant'])
+
+
 def slowness(
   variant: types.Variant, kernels: Mapping[tuple[str, str], int]
 ) -> str:

@@ -4,8 +4,10 @@ A source yields encoded images in a fixed order; it decodes nothing and keeps
 no image in memory.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import os
 import socket
 import urllib.parse
@@ -229,10 +231,16 @@ def _prepare(builder, spec: types.DataSpec) -> None:
 
   if builder.data_path.exists():
     return
-  print(f'preparing {spec.dataset} in {builder.data_path}')
+  print(
+    f'preparing {spec.dataset} in {builder.data_path}, once; it may take '
+    'minutes',
+    flush=True,
+  )
+  tfds.disable_progress_bar()
   try:
     _require_network(builder)
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # It says so once more.
+      builder.download_and_prepare()
   except (
     requests.exceptions.RequestException,
     tfds.download.DownloadError,

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tfcompress.core import errors
+from tfcompress.core import errors, numbers
 from tfcompress.reports import names
 
 _ZIP = (b'PK\3\4', b'PK\5\6')
@@ -78,7 +78,9 @@ def unpack(
       fits = entry.size <= left
       left -= _write(path, entry.content, left) if fits else entry.size
       if left < 0:
-        raise ValueError(f'{archive}: more than {limits.mib:g} MiB unpacked')
+        raise ValueError(
+          f'{archive}: more than {numbers.plain(limits.mib)} MiB unpacked'
+        )
   except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
     raise ValueError(
       f'{archive}: holds {_shown(entry.name)} twice, or as a file and a folder'

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import tfcompress
 from tfcompress.competition import requirements
-from tfcompress.core import challenges, measurements, processes
+from tfcompress.core import challenges, measurements, numbers, processes
 from tfcompress.hosting import indexes
 from tfcompress.measurement import sandbox
 from tfcompress.reports import names
@@ -193,7 +193,7 @@ def _run(
         os.killpg(process.pid, signal.SIGKILL)
   raise ValueError(
     f'{challenges.REQUIREMENTS}: not installed within '
-    f'{limits.install_seconds:g} s; require less'
+    f'{numbers.plain(limits.install_seconds)} s; require less'
   )
 
 
@@ -208,7 +208,7 @@ def _require_size(
         total += os.lstat(os.path.join(parent, name)).st_size
   if total > limits.environment_mib * times * 2**20:
     raise ValueError(
-      f'{challenges.REQUIREMENTS}: more than {limits.environment_mib:g} MiB of '
+      f'{challenges.REQUIREMENTS}: more than {numbers.plain(limits.environment_mib)} MiB of '
       'packages, which is the limit; require less'
     )
 

@@ -6,7 +6,7 @@ import io
 import pathlib
 import re
 
-from tfcompress.core import errors
+from tfcompress.core import errors, extras
 from tfcompress.hosting import downloads
 from tfcompress.reports import names
 
@@ -38,15 +38,16 @@ def download(name: str, folder: pathlib.Path, sha256: str) -> pathlib.Path:
       'kaggle:OWNER/NAME or kaggle:competitions/NAME'
     )
   client = _client(name)
+  print(f'downloading kaggle:{name}', flush=True)
   own = folder / name.replace('/', '.')
   own.mkdir(exist_ok=True)
   try:
     if name.startswith(_COMPETITION):
       client.competition_download_files(
-        name.removeprefix(_COMPETITION), str(own), quiet=False
+        name.removeprefix(_COMPETITION), str(own), quiet=True
       )
     else:
-      client.dataset_download_files(name, str(own), quiet=False)
+      client.dataset_download_files(name, str(own), quiet=True)
   except (OSError, ValueError) as error:
     raise ValueError(
       f'kaggle:{name}: {_shown(errors.first_line(error))}; check the name, '
@@ -62,8 +63,8 @@ def _client(name: str):
   """Kaggle's client, signed in."""
   if importlib.util.find_spec('kaggle') is None:
     raise ValueError(
-      f'kaggle:{name}: the package kaggle is not installed; '
-      "run pip install 'tfcompress[kaggle]'"
+      f'kaggle:{name}: the package kaggle is not installed; run '
+      f'{extras.install("kaggle")}'
     )
   said = io.StringIO()  # A page on how to sign in, of which we have a line.
   try:

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 
-from tfcompress.core import challenges, records
+from tfcompress.core import challenges, numbers, records
 from tfcompress.hosting import changes, committed, git
 from tfcompress.reports import names
 
@@ -198,7 +198,7 @@ def _files(
   size_mib = sum(entry.size for entry in files.values()) / _MIB
   if size_mib > limits.model_mib + _BESIDE_MIB:
     raise ValueError(
-      f'{path}: {size_mib:.1f} MiB, limit {limits.model_mib:g} MiB for the '
+      f'{path}: {size_mib:.1f} MiB, limit {numbers.plain(limits.model_mib)} MiB for the '
       'model with its loader; hand in a smaller one'
     )
   return files

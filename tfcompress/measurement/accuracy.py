@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tqdm
 
-from tfcompress.core import measurements, types
+from tfcompress.core import measurements, ranks, types
 from tfcompress.data import pipelines, sources
 from tfcompress.measurement import (
   opened,
@@ -65,7 +65,7 @@ class Classified:
   @functools.cached_property
   def ranks(self) -> np.ndarray:
     """How many classes come before the label's, (N,)."""
-    return rank_of(self.scores, self.labels)
+    return ranks.of(self.scores, self.labels)
 
   @functools.cached_property
   def top1(self) -> np.ndarray:
@@ -84,8 +84,9 @@ def measure(
   """Runs a model over the validation split on all cores.
 
   Raises:
-    ValueError: the split has other classes than the model, or what the model's
+    ModelError: the split has other classes than the model, or what the model's
       process ends on.
+    ValueError: the split cannot be read.
   """
   source = sources.load(config.data, training=False)
   cores = len(os.sched_getaffinity(0))
@@ -268,21 +269,6 @@ def confusion_of(
   return counts.reshape(num_classes, num_classes)
 
 
-def rank_of(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Returns how many other classes are as likely as the label's, or more, (N,).
-
-  Ties count against a model: one that gives all classes the same score knows
-  nothing. So does a score that is no number.
-
-  Args:
-    scores: (N, C), higher is likelier.
-    labels: (N,).
-  """
-  own = scores[np.arange(len(labels)), labels][:, None]
-  # The label's own class is never below itself.
-  return (~(scores < own)).sum(axis=1) - 1
-
-
 def _columns(
   model: opened.Opened,
   source: sources.Source,
@@ -291,7 +277,8 @@ def _columns(
   """Which outputs the classes are, in order; None where they are all.
 
   Raises:
-    ValueError: outputs and classes are not known to be the same.
+    ModelError: outputs and classes are not known to be the same.
+    ValueError: what is no class map of the split.
   """
   outputs, classes = model.about.num_outputs, len(source.class_names)
   path = config.file.model
@@ -304,19 +291,28 @@ def _columns(
       )
     outputs = 2
   if config.class_map:
-    return _class_map(config.class_map, outputs, classes)
+    columns = _class_map(config.class_map, classes)
+    if columns.max() < outputs:
+      return columns
+    raise opened.ModelError(
+      f'{path}: --class_map={config.class_map}: {columns.min()} to '
+      f"{columns.max()}, expected 0 to {outputs - 1}, the model's outputs"
+    )
   if outputs != classes:
-    raise ValueError(
+    raise opened.ModelError(
       f'{path} has {outputs} outputs, {source.name} {classes} classes; give '
       '--dataset the images it was made for, or --class_map a file with the '
       "index of the model's output for each class, a line a class"
     )
   if config.class_names:
-    sources.require_classes(source, config.class_names)
+    try:
+      sources.require_classes(source, config.class_names)
+    except ValueError as error:
+      raise opened.ModelError(f'{path}: {error}') from error
   return None
 
 
-def _class_map(path: str, outputs: int, classes: int) -> np.ndarray:
+def _class_map(path: str, classes: int) -> np.ndarray:
   try:
     with open(path) as file:
       columns = np.array(file.read(_LONGEST_MAP).split(), np.int64)
@@ -329,11 +325,8 @@ def _class_map(path: str, outputs: int, classes: int) -> np.ndarray:
       f'--class_map={path}: {len(set(columns.tolist()))} different numbers, '
       f'expected {classes}, one for each class'
     )
-  if columns.min() < 0 or columns.max() >= outputs:
-    raise ValueError(
-      f'--class_map={path}: {columns.min()} to {columns.max()}, expected 0 to '
-      f"{outputs - 1}, the model's outputs"
-    )
+  if columns.min() < 0:
+    raise ValueError(f'--class_map={path}: {columns.min()} is no output')
   return columns
 
 

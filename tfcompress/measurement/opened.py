@@ -18,7 +18,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfcompress.core import errors, measurements, processes, records, types
+from tfcompress.core import (
+  errors,
+  measurements,
+  numbers,
+  processes,
+  records,
+  types,
+)
 from tfcompress.measurement import family, replies, sandbox, syscalls
 from tfcompress.runtimes import interface
 
@@ -72,7 +79,10 @@ class Opened:
     self._file, self._limits = file, limits
     self.path = file.model
     if (folder := interface.file_of(file.model)).is_dir():
-      sandbox.require_own_files(folder)
+      try:
+        sandbox.require_own_files(folder)
+      except ValueError as error:
+        raise ModelError(str(error)) from error
     self.level = sandbox.level_of(limits.isolation)
     self._exceeded, self._buffer = '', b''
     self._claimed, self._waited, self._runs = 0.0, 0.0, 0
@@ -399,7 +409,7 @@ class Opened:
       if not ready:
         self._kill()
         raise ModelError(
-          f'{self._file.model}: no answer within {self._limits.time_limit:g} s '
+          f'{self._file.model}: no answer within {numbers.plain(self._limits.time_limit)} s '
           '(--time_limit): the model hangs, or is too slow for this machine'
         )
       try:

@@ -11,7 +11,14 @@ import tqdm
 
 from tfcompress.core import environment, measurements, records
 from tfcompress.data import timed
-from tfcompress.measurement import latency, opened, replies, sandbox, size
+from tfcompress.measurement import (
+  int8,
+  latency,
+  opened,
+  replies,
+  sandbox,
+  size,
+)
 from tfcompress.runtimes import formats, interface
 
 Part = measurements.Part
@@ -33,28 +40,35 @@ def measure(
       nothing is measured.
 
   Returns:
-    A measurement a config. Where its `failure` says why, the model failed, and
-    what comes after is not measured.
+    A measurement a config. Where its `failure` says why, the model failed, or
+    has other classes than the data, and what comes after is not measured.
 
   Raises:
-    ValueError: no model there, data that cannot be read or that has other
-      classes than a model, or a baseline that fails.
+    ValueError: no model there, data that cannot be read, or a baseline that
+      fails before anything else is measured.
   """
   found = [_Found(config) for config in configs]
   for one in found:
     one.attempt(one.describe)
-    if with_baseline and found[0].record.failure:
-      raise ValueError(f'the baseline fails: {found[0].record.failure}')
+    _require(with_baseline, found)
   # First, for it finds that the images are of other classes.
   reference = None
   for one in found:
     one.attempt(one.measure_accuracy, reference)
+    _require(with_baseline, found)
     reference = reference or one.classified
   _measure_latency(found)
   for one in found:
     one.attempt(one.measure_rates)
     one.attempt(one.profile)
+  _explain(found)
   return [one.record for one in found]
+
+
+def _require(with_baseline: bool, found: Sequence['_Found']) -> None:
+  """Raises ValueError where the first is a baseline, and has failed."""
+  if with_baseline and found[0].record.failure:
+    raise ValueError(f'the baseline fails: {found[0].record.failure}')
 
 
 class _Found:
@@ -151,8 +165,18 @@ class _Found:
   def profile(self) -> None:
     """Where the time of a `.tflite` goes."""
     if self.config.profile:
-      with opened.Opened(self.config.file, self.config.limits) as model:
-        self.add(profile=model.profile())
+      self.add(profile=self._profile())
+
+  def profile_known(self) -> measurements.ProfileRecord | None:
+    """The same for who compares; None where it cannot be told."""
+    try:
+      return self.record.profile or self._profile()
+    except opened.ModelError:
+      return None
+
+  def _profile(self) -> measurements.ProfileRecord:
+    with opened.Opened(self.config.file, self.config.limits) as model:
+      return model.profile()
 
   def measure_accuracy(self, reference) -> None:
     """Classifies the images, and compares with what the reference said."""
@@ -253,3 +277,33 @@ def _measure_latency(found: Sequence[_Found]) -> None:
     if timing is not timings[0] and not timings[0].failure:
       path = wanted[0].config.file.model
       one.add(ratio=latency.ratio(timings[0], timing, path))
+
+
+def _explain(found: Sequence[_Found]) -> None:
+  """Says why an int8 file is not faster than the float one it is timed with."""
+  timed = list(filter(_is_profiled, found))
+  if not timed or timed[0].record.ratio:
+    return  # The first of all is none that can be profiled.
+  profile_of = functools.cache(lambda one: one.profile_known())
+  for one in timed[1:]:
+    times = int8.faster(one.record, timed[0].record)
+    if times is None:
+      continue
+    small, large = sorted((one, timed[0]), key=lambda of: of.record.size.mib)
+    own = profile_of(small)
+    if own is None or not int8.is_int8(own):
+      continue
+    other = profile_of(large)
+    if other and int8.is_float(other):
+      words = int8.why(small.record, times, own, other)
+      small.add(warnings=(*small.record.warnings, words))
+
+
+def _is_profiled(one: _Found) -> bool:
+  """Whether what ran a model is what `profile` times; not for a challenge."""
+  return bool(
+    one.record.latency_ms
+    and one.record.runtime.name == measurements.Runtime.LITERT_CPU.value
+    and not one.record.failure
+    and not one.config.strict
+  )

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 from tfcompress.core import measurements
 
 # Where in a record each column is from; a number is a place in a tuple.
+_SCORE = {
+  'score_size': 'score.size',
+  'score_latency': 'score.latency',
+  'score_accuracy': 'score.accuracy',
+  'score': 'score.final',
+  'baseline': 'score.baseline.source',
+}
 COLUMNS = {
   'model': 'model.path',
   'sha256': 'model.sha256',
@@ -71,11 +78,7 @@ COLUMNS = {
   'input_scaling': 'dataset.input_scaling',
   'scaling_source': 'dataset.scaling_source',
   'skipped_examples': 'dataset.skipped_examples',
-  'score_size': 'score.size',
-  'score_latency': 'score.latency',
-  'score_accuracy': 'score.accuracy',
-  'score': 'score.final',
-  'baseline': 'score.baseline.source',
+  **_SCORE,
   'isolation': 'isolation.level',
   'others_cores': 'machine.others_cores',
   'busy': 'machine.busy',
@@ -84,12 +87,19 @@ COLUMNS = {
 
 
 def as_csv(records: Sequence[measurements.Measurement]) -> str:
-  """Returns a line a model, below the names of the columns."""
+  """Returns a line a model, below the names of the columns.
+
+  Those of the score are left out where no model has one.
+  """
+  scored = any(record.score for record in records)
+  columns = {
+    name: path for name, path in COLUMNS.items() if scored or name not in _SCORE
+  }
   out = io.StringIO()
   writer = csv.writer(out, lineterminator='\n')
-  writer.writerow(COLUMNS)
+  writer.writerow(columns)
   writer.writerows(
-    [_at(record, path) for path in COLUMNS.values()] for record in records
+    [_at(record, path) for path in columns.values()] for record in records
   )
   return out.getvalue()
 

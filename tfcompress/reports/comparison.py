@@ -56,6 +56,7 @@ class Figures:
   top1_percent: float | None = None
   top1_low_percent: float | None = None
   top1_high_percent: float | None = None
+  balanced_percent: float | None = None
   top5_percent: float | None = None
   points_lost: float | None = None
   agreement_percent: float | None = None
@@ -90,6 +91,7 @@ def figures(row: Row) -> Figures:
       top1_percent=accuracy.top1_percent,
       top1_low_percent=low,
       top1_high_percent=high,
+      balanced_percent=accuracy.balanced_percent,
       top5_percent=accuracy.top5_percent,
     )
   return dataclasses.replace(result, **_against_baseline(row))

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from tfcompress.core import challenges, measurements, types
+from tfcompress.core import challenges, measurements, numbers, types
 from tfcompress.reports import (
   figures,
   markup,
@@ -262,12 +262,15 @@ def _limits(limits: challenges.Limits) -> list[tuple[str, str]]:
   least = limits.top1_percent
   return [
     *([('top-1 accuracy', f'at least {least:g} %')] if least else []),
-    ('size of the model, with its loader', f'{limits.model_mib:g} MiB'),
-    ('to open it, and for any answer', f'{limits.seconds:g} s'),
+    (
+      'size of the model, with its loader',
+      f'{numbers.plain(limits.model_mib)} MiB',
+    ),
+    ('to open it, and for any answer', f'{numbers.plain(limits.seconds)} s'),
     ('memory while it runs', f'{limits.memory_mib:,} MiB'),
     ('processes at once', f'{limits.processes:,}'),
-    ('to install its packages', f'{limits.install_seconds:g} s'),
-    ('size of its packages', f'{limits.environment_mib:,g} MiB'),
+    ('to install its packages', f'{numbers.plain(limits.install_seconds)} s'),
+    ('size of its packages', f'{numbers.plain(limits.environment_mib)} MiB'),
   ]
 
 

@@ -1,15 +1,15 @@
 """Several models beside each other, the best first."""
 
 import dataclasses
-import operator
 from collections.abc import Callable, Sequence
 
 from tfcompress.core import measurements
-from tfcompress.reports import figures, names, notes, tables
+from tfcompress.reports import figures, names, notes, pareto, tables
 
 NONE = '-'  # a figure that was not measured
-_RANK, _RATIO = 'rank', 'x faster'
-WORDS = (_RANK, 'model', 'format', 'runtime')  # columns of no figures
+FRONT = '*'
+_RANK, _FRONT, _RATIO = 'rank', 'front', 'x faster'
+WORDS = (_RANK, _FRONT, 'model', 'format', 'runtime')  # columns of no figures
 
 Measurement = measurements.Measurement
 
@@ -36,22 +36,26 @@ class Ranking:
 
 
 def rank(records: Sequence[Measurement]) -> Ranking:
-  """Ranks by score if there is one, else by latency, else by size.
+  """Ranks by score if there is one, else by latency, accuracy or size.
 
-  Models without it come after the others, those that failed last.
+  Models without it come after the others, those that failed last. Those that no
+  other beats are marked; without a score all are compared with the first.
   """
   criterion, key = _criterion(records)
+  front = pareto.front(records)
+  first = _first(records)
   order = sorted(range(len(records)), key=lambda i: _place(records[i], key))
   called = names.short(records)
   rows, place = [], 0
   for i in order:
     ranked = not records[i].failure and key(records[i]) is not None
     place += ranked
-    cells = [cell(records[i]) or NONE for _, cell in _COLUMNS]
+    mark = FRONT if i in front else NONE
+    cells = [cell(records[i], first) or NONE for _, cell in _COLUMNS]
     if notes.is_reference(records[i], records):
       cells[_RATIO_COLUMN] = 'reference'
-    rows.append((str(place) if ranked else NONE, called[i], *cells))
-  header = (_RANK, 'model', *(title for title, _ in _COLUMNS))
+    rows.append((str(place) if ranked else NONE, mark, called[i], *cells))
+  header = (_RANK, _FRONT, 'model', *(title for title, _ in _COLUMNS))
   header, rows = tables.without_empty(header, rows, NONE)
   return Ranking(
     tuple(header),
@@ -126,8 +130,34 @@ def _score(record: Measurement) -> float | None:
 _CRITERIA = {
   'score': _score,
   'latency': lambda r: r.latency_ms and r.latency_ms.mean,
+  'top-1': lambda r: r.accuracy and -r.accuracy.top1_percent,
   'size': lambda r: r.size and r.size.mib,
 }
+
+
+def _first(records: Sequence[Measurement]) -> Measurement | None:
+  """The model that the others are compared with; None where a baseline is."""
+  if any(record.score for record in records):
+    return None
+  path = next((r.ratio.reference for r in records if r.ratio), None)
+  sound = [record for record in records if not record.failure]
+  if path is None:
+    return sound[0] if sound else None
+  return next((one for one in sound if one.model.path == path), None)
+
+
+def _smaller(record: Measurement, first: Measurement | None) -> str:
+  if not (first and first.size and record.size):
+    return ''
+  return f'{first.size.mib / record.size.mib:.2f}'
+
+
+def _points(record: Measurement, first: Measurement | None) -> str:
+  """Points of top-1 more than the first."""
+  if not (first and first.accuracy and record.accuracy):
+    return ''
+  points = record.accuracy.top1_percent - first.accuracy.top1_percent
+  return f'{points:+.2f}'
 
 
 def _ms(record: Measurement) -> str:
@@ -154,20 +184,33 @@ def _top1(record: Measurement) -> str:
   return f'{accuracy.top1_percent:.2f} ({bounds})'
 
 
+def _balanced(record: Measurement) -> str:
+  """Balanced accuracy, where classes of other sizes make it another figure."""
+  accuracy = record.accuracy
+  if accuracy is None or accuracy.balanced_percent is None:
+    return ''
+  text = f'{accuracy.balanced_percent:.2f}'
+  return '' if text == f'{accuracy.top1_percent:.2f}' else text
+
+
 def _agreement(record: Measurement) -> str:
   accuracy = record.accuracy
   return figures.number(accuracy and accuracy.agreement_percent, '.1f')
 
 
-_COLUMNS: tuple[tuple[str, Callable[[Measurement], str | None]], ...] = (
-  ('format', operator.attrgetter('model.format')),
-  ('runtime', lambda r: r.runtime and r.runtime.name),
-  ('MiB', lambda r: figures.number(r.size and r.size.mib, '.3f')),
-  ('ms', _ms),
-  (_RATIO, _ratio),
-  ('top-1 %', _top1),
-  ('same top-1 %', _agreement),
-  ('score', lambda r: figures.number(r.score and r.score.final, '.3f')),
+_Cell = Callable[[Measurement, Measurement | None], str | None]
+_COLUMNS: tuple[tuple[str, _Cell], ...] = (
+  ('format', lambda r, _: r.model.format),
+  ('runtime', lambda r, _: r.runtime and r.runtime.name),
+  ('MiB', lambda r, _: figures.number(r.size and r.size.mib, '.3f')),
+  ('x smaller', _smaller),
+  ('ms', lambda r, _: _ms(r)),
+  (_RATIO, lambda r, _: _ratio(r)),
+  ('top-1 %', lambda r, _: _top1(r)),
+  ('points', _points),
+  ('balanced %', lambda r, _: _balanced(r)),
+  ('same top-1 %', lambda r, _: _agreement(r)),
+  ('score', lambda r, _: figures.number(r.score and r.score.final, '.3f')),
 )
 _RATIO_COLUMN = [title for title, _ in _COLUMNS].index(_RATIO)
 
@@ -176,6 +219,11 @@ def _captions(
   criterion: str, records: Sequence[Measurement], called: Sequence[str]
 ) -> list[str]:
   lines = [f'ranked by {criterion}'] if criterion else []
+  if pareto.front(records):
+    lines.append(
+      f'{FRONT}: on the Pareto front: no other is at least as good in '
+      f'{pareto.measured(records)}, and better in one of them'
+    )
   if any(record.latency_ms for record in records):
     lines.append('ms: mean of one image; ± and ranges: 95 % confidence')
   ratios = [record.ratio for record in records if record.ratio]
@@ -190,10 +238,16 @@ def _captions(
       lines.append('~: no difference shown, as the range has 1 in it')
   elif not _agreement(records[0]):
     reference = called[0]
+  first = _first(records)
+  if first and (first.size or first.accuracy):
+    name = _called(first.model.path, records, called)
+    lines.append(f'x smaller, points of top-1: against {name}')
   if any(map(_agreement, records)):
     lines.append(f'same top-1: images with the same answer as {reference}')
   sources = {r.score.baseline.source for r in records if r.score}
   lines += [f'baseline of the score: {source}' for source in sorted(sources)]
+  if any(map(_balanced, records)):
+    lines.append("balanced: the mean of the classes' own top-1")
   return [names.printable(line) for line in lines]
 
 

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from tfcompress.core import measurements, records, types
+from tfcompress.core import extras, measurements, records, types
 from tfcompress.runtimes import formats, interface
 
 Runtime, Format = measurements.Runtime, formats.Format
@@ -54,6 +54,18 @@ def runtime_of(path: str, wanted: Runtime | None) -> Runtime:
     ValueError: the wanted runtime does not open this format, or its package is
       not installed.
   """
+  runtime = fitting_runtime(path, wanted)
+  if missing := missing_package(runtime):
+    raise ValueError(f'{path}: runtime {runtime.value} {missing}')
+  return runtime
+
+
+def fitting_runtime(path: str, wanted: Runtime | None) -> Runtime:
+  """Returns as `runtime_of`, but one that may not be installed.
+
+  Raises:
+    ValueError: the wanted runtime does not open this format.
+  """
   fitting = runtimes_of(path)
   runtime = wanted or fitting[0]
   if runtime is not Runtime.NULL and runtime not in fitting:
@@ -62,8 +74,6 @@ def runtime_of(path: str, wanted: Runtime | None) -> Runtime:
       f'{formats.format_of(path).value} files; use --runtime='
       f'{" or ".join(one.value for one in fitting)}, or none'
     )
-  if missing := missing_package(runtime):
-    raise ValueError(f'{path}: runtime {runtime.value} {missing}')
   return runtime
 
 
@@ -73,8 +83,8 @@ def missing_package(runtime: Runtime) -> str:
   if not package or importlib.util.find_spec(package):
     return ''
   return (
-    f'needs the package {package}, which is not installed; install '
-    f"'tfcompress[{extra}]'"
+    f'needs the package {package}, which is not installed; run '
+    f'{extras.install(extra or package)}'
   )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfcompress.core import environment, measurements
+from tfcompress.core import environment, extras, measurements
 
 _TF32_SINCE = (8, 0)  # compute capability
 
@@ -70,8 +70,8 @@ def _no_gpu() -> str:
   found = [device.name for device in tf.config.list_physical_devices()]
   return (
     f'a GPU was asked for and TensorFlow, built {built} CUDA, sees none (it '
-    f'has {", ".join(found)}); install an NVIDIA driver and its libraries, pip '
-    "install 'tfcompress[gpu]'"
+    f'has {", ".join(found)}); install an NVIDIA driver, and its libraries by '
+    f'{extras.install("gpu")}'
   )
 
 

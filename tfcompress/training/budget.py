@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tfcompress.core import numbers
 from tfcompress.models import channels as channels_lib
 
 _LEAST_SHARE = 0.25  # of a group stays where the least of all groups go
@@ -133,9 +134,9 @@ def within(choice: Choice, measure: Measure, target: float, what: str, *,
     return choice.kept(low)
   if (least := measure(choice.kept(high))) > target:
     raise ValueError(
-      f'a target of {target:.4g} {what} is out of reach: the smallest network '
+      f'a target of {numbers.plain(target)} {what} is out of reach: the smallest network '
       f'allowed, {choice.least} of each group, has '
-      f'{least:.4g}; raise the target, or leave more layers to be cut'
+      f'{numbers.plain(least)}; raise the target, or leave more layers to be cut'
     )
   while high - low > tolerance:
     middle = (low + high) / 2

@@ -10,7 +10,7 @@ _TOP = 5
 def of(labels: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
   """Returns how many other classes are as likely as the label's, or more, (N,).
 
-  As `measurement.accuracy.rank_of`: ties count against a network, and so does a
+  As `core.ranks.of`: ties count against a network, and so does a
   score that is no number.
 
   Args:

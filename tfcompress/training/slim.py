@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import configs, records, types
+from tfcompress.core import configs, numbers, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import channels as channels_lib
 from tfcompress.models import graph, surgery
@@ -106,7 +106,8 @@ def _within_target(
     measure, tolerance = latency, _MEASURED
   whole = measure(choice.kept(0.0))
   target = budget.target_of(text, whole, config.progress)
-  print(f'from {whole:.6g} to {target:.6g} {what}', flush=True)
+  ends = f'from {numbers.plain(whole)} to {numbers.plain(target)}'
+  print(f'{ends} {what}', flush=True)
   return budget.within(choice, measure, target, what, tolerance=tolerance)
 
 
