@@ -169,9 +169,12 @@ def test_another_size_than_a_files_own_is_one_line(data):
 def test_a_torchscript_that_tells_no_size(tmp_path):
   if not importlib.util.find_spec('torch'):
     pytest.skip('PyTorch is not installed')
+  unit = types.Normalization.UNIT.preprocessing
   stripes = types.DataSpec(cases.images('stripes', tmp_path))
   asked, silent = (
-    run.measure([config('stripes.pt', stripes, image_size=size)])[0]
+    run.measure(
+      [config('stripes.pt', stripes, image_size=size, input_scaling=unit)]
+    )[0]
     for size in (32, None)
   )
   assert asked.accuracy.top1_percent == 100 > silent.accuracy.top1_percent

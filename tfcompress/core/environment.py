@@ -23,7 +23,9 @@ ONEDNN_LIMIT = 'ONEDNN_MAX_CPU_ISA'  # oneDNN uses no newer instructions.
 _WITHOUT_BFLOAT16 = (
   'SSE41', 'AVX', 'AVX2', 'AVX2_VNNI', 'AVX512_CORE', 'AVX512_CORE_VNNI',
 )  # fmt: skip
-_REPORTED_FLAGS = ('avx2', 'avx512f', 'avx512_vnni', *sorted(_BFLOAT16_FLAGS))
+_REPORTED_FLAGS = (
+  'avx2', 'avx_vnni', 'avx512f', 'avx512_vnni', *sorted(_BFLOAT16_FLAGS),
+)  # fmt: skip
 
 
 def describe(device: str = 'cpu') -> dict[str, object]:

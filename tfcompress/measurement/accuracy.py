@@ -284,7 +284,7 @@ def _columns(
   path = config.file.model
   if outputs == 1:
     if classes != 2:
-      raise ValueError(
+      raise opened.ModelError(
         f'{path} has one output, {source.name} {classes} classes; one output '
         'tells two classes apart: give --dataset the images of two, or a model '
         'with a score for each class'
