@@ -7,10 +7,12 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
 import pathlib
+import re
 
 import numpy as np
 import pytest
 
+from tests import needs
 from tfcompress.core import configs, types
 
 # Modules whose own fixtures cost more than running beside others saves.
@@ -32,16 +34,32 @@ TINY_SPEC = types.ModelSpec(
 )
 
 
+def pytest_addoption(parser):
+  parser.addoption('--all', action='store_true', help='the long tests, too')
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-  """Keeps what shares a costly fixture in one process."""
+def pytest_collection_modifyitems(config, items):
+  """Keeps what shares a costly fixture in one process, and skips long tests."""
   for item in items:
+    if item.get_closest_marker('long') and not config.getoption('--all'):
+      item.add_marker(pytest.mark.skip(reason=f'{needs.NEEDS}{needs.ALL}'))
     group = item.module.__name__.rpartition('.')[2]
     if 'baseline' in item.fixturenames:  # 'exported' needs it too.
       group = 'baseline'
     elif group not in TOGETHER:
       continue
     item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Says what was not tested, and what changes it."""
+  reasons = [
+    report.longrepr[2] for report in terminalreporter.stats.get('skipped', ())
+  ]
+  pattern = re.compile(rf'(?:Skipped: )?{needs.NEEDS}(.*)')
+  for line in needs.summary([m[1] for m in map(pattern.match, reasons) if m]):
+    terminalreporter.write_line(line)
 
 
 def write_folder(root: pathlib.Path, train: int = 12, validation: int = 4):

@@ -4,10 +4,12 @@ A skipped test's reason begins with `NEEDS`; the last lines of a run count the
 reasons (`tests/conftest.py`).
 """
 
+import collections
 import importlib.util
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,6 +17,7 @@ from tfcompress.core import gpus, measurements
 from tfcompress.measurement import sandbox
 
 NEEDS = 'needs '
+ALL = 'scripts/test --all'
 # Debian's packages, by what tests need.
 PACKAGES = {
   'bubblewrap': ('bubblewrap',),
@@ -22,6 +25,7 @@ PACKAGES = {
   'a Vulkan driver': ('chromium', 'libvulkan1'),
   'node': ('nodejs', 'npm'),
 }
+_PYTHON = {'torch', 'actionlint', 'zizmor', ALL}  # scripts/test --all has them
 _ROOT = pathlib.Path(__file__).parents[1]
 CHROMIUM = pathlib.Path('/usr/bin/chromium')
 # A Vulkan driver that computes on the CPU; of Debian's chromium-common.
@@ -37,6 +41,25 @@ def _mark(there: bool, what: str) -> pytest.MarkDecorator:
 def torch():
   """Returns PyTorch, or skips; for use inside a test or fixture."""
   return pytest.importorskip('torch', reason=NEEDS + 'torch')
+
+
+def summary(lacking: Sequence[str]) -> list[str]:
+  """Returns lines on what was not tested.
+
+  Args:
+    lacking: what each skipped test needs.
+  """
+  counts = collections.Counter(lacking)
+  if not counts:
+    return []
+  said = ', '.join(f'{counts[what]} need {what}' for what in sorted(counts))
+  lines = [f'not tested here: {said}']
+  packages = {name for what in counts for name in PACKAGES.get(what, ())}
+  if packages:
+    lines.append(f'  sudo apt-get install {" ".join(sorted(packages))}')
+  if _PYTHON & set(counts):
+    lines.append(f'  {ALL}    # installs torch and linters, and takes longer')
+  return lines
 
 
 bubblewrap = _mark(
