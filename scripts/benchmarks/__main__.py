@@ -20,6 +20,7 @@ from tfcompress.core import environment  # noqa: E402
 
 # In this order; pipeline compares with what training found.
 BENCHMARKS = {
+  'onednn': training.onednn,
   'training': training.training,
   'pipeline': training.pipeline,
   'cached': training.cached,

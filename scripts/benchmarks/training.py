@@ -1,11 +1,16 @@
 """Speed of training and of the images that feed it."""
 
 import functools
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 from timing import BATCH, STEM, best_rates, show
 
 from tfcompress.core import configs, environment, types
+from tfcompress.core import onednn as onednn_lib
 
 
 def specs(size: int) -> tuple[types.ModelSpec, types.ModelSpec]:
@@ -109,6 +114,45 @@ def training() -> None:
     f'{ours:.0f} / {plain:.0f} images/s, '
     f'bfloat16 units: {"yes" if bfloat16 else "no"}',
   )
+
+
+def onednn() -> None:
+  """A training step with the settings of the package over one without oneDNN.
+
+  TensorFlow reads the switch once, so each takes turns in a process of its own.
+  """
+  cases = {
+    'as set': {},
+    'off': {onednn_lib.SWITCH: '0'},
+  }
+  limits = {'': 'this CPU', 'AVX2': f'{environment.ONEDNN_LIMIT}=AVX2'}
+  for limit, name in limits.items():
+    best = dict.fromkeys(cases, 0.0)
+    for _ in range(3):
+      for case, variables in cases.items():
+        rate = _rate_of_steps({environment.ONEDNN_LIMIT: limit} | variables)
+        best[case] = max(best[case], rate)
+    show(
+      f'training step, as set / oneDNN off, {name}',
+      best['as set'] / best['off'],
+      'at least 2.5 with AVX2, never below 1',
+      f'{best["as set"]:.0f} / {best["off"]:.0f} images/s, ResNet-18 at 64x64, '
+      'float32',
+    )
+
+
+def _rate_of_steps(variables: dict[str, str]) -> float:
+  """Images a second of plain steps in a fresh process with these variables."""
+  there = {k: v for k, v in os.environ.items() if k != onednn_lib.SWITCH}
+  given = {name: value for name, value in variables.items() if value}
+  ran = subprocess.run(
+    [sys.executable, str(pathlib.Path(__file__).parent / 'steps.py')],
+    env=there | given,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  return float(ran.stdout)
 
 
 def cached() -> None:
