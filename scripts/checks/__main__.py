@@ -26,12 +26,12 @@ def main() -> None:
     import applications
 
     sys.exit(applications.check(*arguments))
-  if not all(one.isdecimal() for one in arguments) or len(arguments) > 2:
-    sys.exit(f'error: {" ".join(arguments)!r}, expected [COUNT] [SEED]')
   if name == 'formats':
     import agreement
 
-    sys.exit(agreement.check())
+    sys.exit(agreement.check(*arguments[:1]))
+  if not all(one.isdecimal() for one in arguments) or len(arguments) > 2:
+    sys.exit(f'error: {" ".join(arguments)!r}, expected [COUNT] [SEED]')
   import fuzz
 
   sys.exit(fuzz.check(*map(int, arguments)))

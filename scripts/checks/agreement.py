@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 import samples
 import tensorflow as tf
+from PIL import Image
 
 from tfcompress.core import measurements, types
 from tfcompress.data import synthetic100
@@ -22,10 +23,11 @@ _SOFTWARE_GPU = '/usr/lib/chromium/vk_swiftshader_icd.json'
 # Half of the images differ from the next one by that, at least.
 _TELLING = 0.1
 _NAME_WIDTH, _WIDTH = 28, 14
-_CAPTION = f"""
-Probabilities of {_IMAGES} images in the evaluator's process, against the file's
-own library (for OpenVINO and the GPU on a .tflite: LiteRT on the CPU): largest
-absolute difference; ok within {samples.EQUAL:g}. Blank: not a runtime of the format."""
+_CAPTION = """
+Probabilities of {} images in the evaluator's process, against the file's own
+library (for OpenVINO and the GPU on a .tflite: LiteRT on the CPU), image by image,
+as Pillow decodes them: largest absolute difference; ok within {:g}. Blank: not a
+runtime of the format."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,54 +68,82 @@ class Notes:
       print(f'[{number}] {note}')
 
 
-def check() -> int:
-  """Prints the table; returns the exit code, 1 if anything is wrong."""
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """Labelled images, as the evaluator finds them and as Pillow does.
+
+  Attributes:
+    data: the folder.
+    pixels: uint8 (N, 64, 64, 3), in the folder's order.
+    labels: (N,).
+  """
+
+  data: types.DataSpec
+  pixels: np.ndarray
+  labels: np.ndarray
+
+
+def check(folder: str = '') -> int:
+  """Prints the table; returns the exit code, 1 if anything is wrong.
+
+  Args:
+    folder: of images of 64x64 pixels in 100 classes; generated ones without.
+  """
+  accuracy._ORDER = None  # Images come as the folder has them.
   if os.path.exists(_SOFTWARE_GPU):
     os.environ.setdefault('VK_DRIVER_FILES', _SOFTWARE_GPU)
   notes, failures = Notes(), 0
-  with tempfile.TemporaryDirectory() as folder:
-    root = pathlib.Path(folder)
-    images, data = _dataset(root / 'images')
+  with tempfile.TemporaryDirectory() as scratch:
+    root = pathlib.Path(scratch)
+    images = _read(folder or _generated(root / 'images'))
     header = ''.join(f'{one.value:<{_WIDTH}}' for one in _RUNTIMES)
     print(f'{"":<{_NAME_WIDTH}}{header}', flush=True)
-    for sample in samples.write(root, images):
-      cells = _row(sample, images, data)
+    for sample in samples.write(root, images.pixels[:_IMAGES]):
+      cells = _row(sample, images)
       failures += sum(cell.is_failure for cell in cells.values())
       texts = (
         notes.mark(cells[one]) if one in cells else '' for one in _RUNTIMES
       )
       row = ''.join(f'{text:<{_WIDTH}}' for text in texts)
       print(f'{sample.name:<{_NAME_WIDTH}}{row}'.rstrip(), flush=True)
-  print(_CAPTION)
+  print(_CAPTION.format(len(images.labels), samples.EQUAL))
   notes.print()
   print(f'{failures} wrong')
   return int(failures > 0)
 
 
-def _dataset(root: pathlib.Path) -> tuple[np.ndarray, types.DataSpec]:
-  """A folder of PNGs, and the same pixels, uint8 (N, 64, 64, 3), in order."""
-  examples = [synthetic100.example(1, index) for index in range(_IMAGES)]
-  examples.sort(key=lambda example: example[1])
-  for index, (image, label) in enumerate(examples):
-    png = tf.io.encode_png(image).numpy()
-    for split in ('train', 'validation'):
-      path = root / split / f'{label:03}' / f'{index:03}.png'
-      path.parent.mkdir(parents=True, exist_ok=True)
-      path.write_bytes(png)
-  images = np.stack([image for image, _ in examples])
-  return images, types.DataSpec(f'folder:{root}')
+def _generated(root: pathlib.Path) -> str:
+  """Writes a folder of PNGs."""
+  for index in range(_IMAGES):
+    image, label = synthetic100.example(1, index)
+    path = root / 'validation' / f'{label:03}' / f'{index:03}.png'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+  return str(root)
 
 
-def _row(sample, images: np.ndarray, data) -> dict[Runtime, Cell]:
+def _read(folder: str) -> Images:
+  """The validation images of a folder, decoded by Pillow."""
+  paths = sorted(pathlib.Path(folder, 'validation').glob('*/*'))
+  names = sorted({path.parent.name for path in paths})
+  return Images(
+    types.DataSpec(f'folder:{folder}'),
+    np.stack([np.asarray(Image.open(path).convert('RGB')) for path in paths]),
+    np.array([names.index(path.parent.name) for path in paths]),
+  )
+
+
+def _row(sample, images: Images) -> dict[Runtime, Cell]:
   """Cells of the runtimes that open a file."""
-  if sample.size != images.shape[1]:
-    resized = tf.image.resize(images, (sample.size, sample.size))
-    images = (resized.numpy() + 0.5).astype(np.uint8)
-  expected = sample.reference(images)
+  pixels = images.pixels
+  if sample.size != pixels.shape[1]:
+    resized = tf.image.resize(pixels, (sample.size, sample.size))
+    pixels = (resized.numpy() + 0.5).astype(np.uint8)
+  expected = sample.reference(pixels)
   _require_telling(sample, expected)
   path = sample.file.model
   return {
-    runtime: _cell(sample, runtime, expected, data)
+    runtime: _cell(sample, runtime, expected, images)
     for runtime in load.runtimes_of(path)
   }
 
@@ -128,19 +158,20 @@ def _require_telling(sample, expected: np.ndarray) -> None:
     )
 
 
-def _cell(sample, runtime: Runtime, expected: np.ndarray, data) -> Cell:
+def _cell(
+  sample, runtime: Runtime, expected: np.ndarray, images: Images
+) -> Cell:
   file = dataclasses.replace(sample.file, runtime=runtime)
   is_own = runtime is load.runtimes_of(file.model)[0]
   config = measurements.MeasureConfig(
-    file, data=data, input_scaling=types.Preprocessing()
+    file, data=images.data, input_scaling=types.Preprocessing()
   )
   try:
     found, _ = accuracy.measure(config)
   except ValueError as error:
     note = str(error).replace(file.model, pathlib.Path(file.model).name)
     return Cell(None, note, is_failure=is_own)
-  order = np.repeat(np.arange(samples.CLASSES), _IMAGES // samples.CLASSES)
-  if not np.array_equal(found.labels, order):
+  if not np.array_equal(found.labels, images.labels):
     return Cell(None, 'the images came in another order', is_failure=True)
   difference = float(np.abs(found.probabilities - expected).max())
   if difference <= samples.EQUAL:
