@@ -34,6 +34,7 @@ _DRIVERS = (
 )
 SWIFTSHADER = next((path for path in _DRIVERS if os.path.exists(path)), None)
 NODE_MODULES = _ROOT / '.venv' / 'node_modules'
+HAS_TORCH = importlib.util.find_spec('torch') is not None
 ZIZMOR = shutil.which('zizmor', path=f'{_ROOT}/.venv/bin:{os.environ["PATH"]}')
 
 
@@ -69,7 +70,7 @@ vulkan = _mark(
   SWIFTSHADER is not None and not gpus.inventory().startswith('no '),
   'a Vulkan driver',
 )
-pytorch = _mark(_installed('torch'), 'torch')
+pytorch = _mark(HAS_TORCH, 'torch')
 kaggle = _mark(_installed('kaggle'), 'kaggle')
 pip = _mark(_installed('pip'), 'pip')
 node = _mark(shutil.which('node') is not None, 'node')

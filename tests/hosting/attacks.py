@@ -100,7 +100,9 @@ def reads_the_labels(scene, path):
     ('its folder', lambda: os.listdir(labels)),
     ('search', lambda: searched(lambda one: one.lower().endswith(IMAGES))),
     ('roots', lambda: each(others(), lambda p: os.listdir(f'{p}/root{labels}'))),
-    ('folders', lambda: each(others(), lambda p: os.listdir(f'{p}/cwd'))),
+    ('folders', lambda: each(
+      others(), lambda p: set(os.listdir(f'{p}/cwd')) - set(os.listdir('.'))
+    )),
     ('open files', lambda: each(others(), readable_files)),
     ('own files', lambda: readable_files(pathlib.Path('/proc/self'))),
     ('memory', lambda: each(
