@@ -203,6 +203,26 @@ def _reads_files_in_its_graph(scene: Scene) -> Hostile:
   return Hostile(graphs.saved_model(reads), 'slice index 0')
 
 
+def _writes_files_in_its_graph(scene: Scene) -> Hostile:
+  """Its graph writes where the host may look later."""
+  paths = [f'{scene.repository}/history.jsonl', f'{scene.labels}/hostile']
+  writes = graphs.Writes(paths, scene.image_size)
+  return Hostile(graphs.saved_model(writes), 'Read-only file system')
+
+
+def _counts_its_calls_in_a_tflite(scene: Scene) -> Hostile:
+  """It is right until it is timed, by a variable that it keeps."""
+  calls = cheats.IMAGES_BEFORE + scene.num_images
+  counts = graphs.CountsItsCalls(calls, scene.image_size)
+  return Hostile({'model.tflite': graphs.tflite(counts)}, _OTHERWISE, 'tflite')
+
+
+def _runs_code_of_its_layer(scene: Scene) -> Hostile:
+  """A Lambda in its .h5 writes a file."""
+  content = graphs.with_code(f'{scene.labels}/hostile')
+  return Hostile({MODEL: content}, 'a Lambda, whose code is not run')
+
+
 def _escapes_from_a_torch_archive(scene: Scene) -> Hostile:
   """Members of its TorchScript file lead out of the folder."""
   files = {STATE: _escaping('archive/constants.pkl')}
@@ -268,6 +288,9 @@ _OF_FILES = {
   'links_its_loader': _links_its_loader,
   'escapes_from_a_keras_archive': _escapes_from_a_keras_archive,
   'reads_files_in_its_graph': _reads_files_in_its_graph,
+  'writes_files_in_its_graph': _writes_files_in_its_graph,
+  'counts_its_calls_in_a_tflite': _counts_its_calls_in_a_tflite,
+  'runs_code_of_its_layer': _runs_code_of_its_layer,
 }
 _OF_TORCH = {
   'escapes_from_a_torch_archive': _escapes_from_a_torch_archive,
