@@ -50,7 +50,8 @@ _CHEATS: Mapping[Callable, str] = {
   cheats.stops_the_clock: _OTHERWISE,
   cheats.answers_before_it_is_asked: 'cannot be trusted|same output',
   cheats.remembers_images: 'remembers',
-  cheats.remembers_rolled_images: 'remembers',
+  # It is ranked where most of what it is timed on was new to it.
+  cheats.remembers_rolled_images: 'remembers|^$',
   cheats.tires_after_some_calls: _OTHERWISE,
   cheats.knows_who_is_asking: _OTHERWISE,
   cheats.knows_that_it_is_pinned: _OTHERWISE,
