@@ -198,7 +198,7 @@ def browse(text, tmp_path_factory):
 
 def test_a_browser_shows_the_page(browse):
   shown = Page(browse('--dump-dom').replace('<!DOCTYPE html>', ''))
-  assert rows(shown.tables[0])[1][1] == 'slim_kd_int8/model.tflite'
+  assert rows(shown.tables[0])[1][2] == 'slim_kd_int8/model.tflite'
   assert len(shown.tables[0]) == 1 + 4
 
 
