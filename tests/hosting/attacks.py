@@ -93,6 +93,11 @@ def in_memory(process, wanted):
   return None
 
 
+def own_scratch():
+  """What lies in the folder that it may write to, as all its processes."""
+  return set(os.listdir(tempfile.gettempdir()))
+
+
 def reads_the_labels(scene, path):
   """Looks for the dataset where it is, anywhere, and in other processes."""
   labels = scene['labels']
@@ -100,7 +105,9 @@ def reads_the_labels(scene, path):
     ('its folder', lambda: os.listdir(labels)),
     ('search', lambda: searched(lambda one: one.lower().endswith(IMAGES))),
     ('roots', lambda: each(others(), lambda p: os.listdir(f'{p}/root{labels}'))),
-    ('folders', lambda: each(others(), lambda p: os.listdir(f'{p}/cwd'))),
+    ('folders', lambda: each(
+      others(), lambda p: set(os.listdir(f'{p}/cwd')) - own_scratch()
+    )),
     ('open files', lambda: each(others(), readable_files)),
     ('own files', lambda: readable_files(pathlib.Path('/proc/self'))),
     ('memory', lambda: each(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import importlib.util
 import os
 import pathlib
 import signal
@@ -15,23 +14,18 @@ import time
 import numpy as np
 import pytest
 
+from tests import needs
 from tests.hosting import wheels
 from tests.measurement import programs
 from tfcompress.core import challenges, measurements
 from tfcompress.hosting import environments, indexes
-from tfcompress.measurement import opened, sandbox
+from tfcompress.measurement import opened
 
 Isolation = measurements.Isolation
 LIMITS = challenges.Limits(install_seconds=60)
 NUMPY = f'numpy=={np.__version__}'
 
-pytestmark = pytest.mark.skipif(
-  importlib.util.find_spec('pip') is None, reason='pip is not installed'
-)
-needs_bubblewrap = pytest.mark.skipif(
-  sandbox.level_of(None) is not Isolation.BUBBLEWRAP,
-  reason='bubblewrap is not installed',
-)
+pytestmark = needs.pip
 
 
 @pytest.fixture
@@ -73,7 +67,7 @@ def refusal(lines: list[str], tmp_path: pathlib.Path, **limits) -> str:
   return sentence
 
 
-@needs_bubblewrap
+@needs.bubblewrap
 def test_a_model_finds_what_it_pins_and_else_what_we_have(index, tmp_path):
   started = tmp_path / 'started'
   code = f"import os; open({str(started)!r}, 'w')"
@@ -187,7 +181,7 @@ environments.install(['sample==1.0'], pathlib.Path(sys.argv[1]),
 """
 
 
-@needs_bubblewrap
+@needs.bubblewrap
 def test_a_killed_installation_leaves_nothing_half(
   stalled, tmp_path, monkeypatch
 ):
@@ -218,7 +212,7 @@ def test_a_killed_installation_leaves_nothing_half(
   assert list(target.parent.iterdir()) == [target]
 
 
-@needs_bubblewrap
+@needs.bubblewrap
 def test_pip_sees_neither_data_nor_secrets(index, tmp_path, monkeypatch):
   monkeypatch.setenv('KAGGLE_KEY', 'secret')
   monkeypatch.setenv('PIP_INDEX_URL', f'file://{tmp_path}/served/simple')

@@ -16,6 +16,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from tests import needs
 from tests.hosting import web
 from tfcompress.core import challenges
 from tfcompress.hosting import downloads, fetch
@@ -310,13 +311,7 @@ def loopback(server: web.Server) -> dict[str, str]:
   }
 
 
-needs_kaggle = pytest.mark.skipif(
-  importlib.util.find_spec('kaggle') is None,
-  reason='the package kaggle is not installed',
-)
-
-
-@needs_kaggle
+@needs.kaggle
 @pytest.mark.parametrize(
   ('source', 'path'),
   [
@@ -348,7 +343,7 @@ def test_kaggle(source, path, tmp_path):
     assert len(server.requests) == len(requests)
 
 
-@needs_kaggle
+@needs.kaggle
 def test_what_kaggle_refuses(tmp_path):
   source = 'kaggle:owner/images'
   with web.serve(b'text') as server:

@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
+from tests import needs
 from tests.hosting import sample_submissions
 from tfcompress.competition import board, history, scoring
 from tfcompress.core import challenges, measurements, records, types
 from tfcompress.hosting import baseline as baseline_lib
 from tfcompress.hosting import hosts, repository, verification
 
-pytest.importorskip('torch', reason='PyTorch is not installed')
 ROOT = pathlib.Path(__file__).parents[2]
 RANKED, FAILED = challenges.Status.RANKED, challenges.Status.FAILED
 
@@ -87,6 +87,11 @@ def test_every_submission_has_its_result(entries):
     assert (entry.status, entry.reason) == (RANKED, '')
     assert entry.record.accuracy.top1_percent >= 90
     assert entry.record.latency_ms.samples == ()
+
+
+@needs.pytorch
+def test_pytorch_is_a_format_of_theirs(entries):
+  assert entries[sample_submissions.OF_TORCH].model_format == 'pytorch'
 
 
 def test_the_scores_by_hand(hosted, entries):

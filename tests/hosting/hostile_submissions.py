@@ -1,8 +1,9 @@
 """Submissions that attack their host, and the sentence that each ends on.
 
-A folder has the state dict and the loader of PyTorch; `attacks` or `cheats` is
-the loader, and says what each tries. They mean it: without bubblewrap they write
-to the machine's folders and into this package.
+A folder has a model and its loader; `attacks` or `cheats` is the loader, and says
+what each tries. They mean it: without bubblewrap they write to the machine's
+folders and into this package. Those that have a network of their own need
+PyTorch, others a file alone that their loader opens.
 """
 
 import dataclasses
@@ -11,17 +12,19 @@ import io
 import json
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from tests.hosting import attacks, cheats, codeless
+from tests.hosting import attacks, cheats, graphs
 
-MODEL, LOADER = 'model.pth', 'model_loader.py'
+MODEL, LOADER = 'model.h5', 'model_loader.py'
+STATE = 'model.pth'
+_HDF5 = b'\x89HDF\r\n\x1a\n'  # how every .h5 begins
 REFUSED = 'was refused'  # an attack that tells what it was told
 _OTHERWISE = 'answers otherwise while it is timed'
 _LINK = 'is a link'
 # The sentence, as a regular expression, that an attack is to end on. Whoever
 # gained anything says so in another one.
-_SENTENCES: Mapping[Callable, str] = {
+_ATTACKS: Mapping[Callable, str] = {
   attacks.reads_the_labels: REFUSED,
   attacks.reads_another_submission: REFUSED,
   attacks.reads_a_secret: REFUSED,
@@ -34,38 +37,27 @@ _SENTENCES: Mapping[Callable, str] = {
   attacks.eats_a_disk_of_memory: f'of memory, limit|{REFUSED}',
   attacks.eats_a_disk_of_its_own: f'of memory, limit|{REFUSED}',
   attacks.sleeps_for_ever: 'no answer within',
-  cheats.sleeps_over_an_image: 'no answer within',
   attacks.writes_outside: REFUSED,
   attacks.replaces_the_evaluator: REFUSED,
-  cheats.stops_the_clock: _OTHERWISE,
   attacks.prints_a_forged_result: 'RuntimeError: .*forged',
-  cheats.answers_before_it_is_asked: 'cannot be trusted|same output',
   attacks.unpacks_its_archive: REFUSED,
+  cheats.remembers_in_the_kernel: REFUSED,
+  cheats.remembers_in_files_of_the_system: REFUSED,
+}
+# Likewise, of those whose loader returns a network of PyTorch.
+_CHEATS: Mapping[Callable, str] = {
+  cheats.sleeps_over_an_image: 'no answer within',
+  cheats.stops_the_clock: _OTHERWISE,
+  cheats.answers_before_it_is_asked: 'cannot be trusted|same output',
   cheats.remembers_images: 'remembers',
-  cheats.remembers_rolled_images: 'remembers',
+  # It is ranked where most of what it is timed on was new to it.
+  cheats.remembers_rolled_images: 'remembers|^$',
   cheats.tires_after_some_calls: _OTHERWISE,
   cheats.knows_who_is_asking: _OTHERWISE,
   cheats.knows_that_it_is_pinned: _OTHERWISE,
   cheats.takes_every_core: 'computed on .* cores|^$',  # if there are free ones
   cheats.counts_the_images: f'{_OTHERWISE}|same output',
-  cheats.remembers_in_the_kernel: REFUSED,
-  cheats.remembers_in_files_of_the_system: REFUSED,
 }
-# Likewise, of those without code.
-_CODELESS = (
-  'links_to_the_history',
-  'links_to_the_labels',
-  'links_its_loader',
-  'escapes_from_a_torch_archive',
-  'escapes_from_a_keras_archive',
-  'counts_its_calls',
-  'knows_the_practice',
-  'slows_others',
-  'reads_files_in_its_graph',
-  'swells_when_it_is_read',
-  'runs_code_of_its_pickle',
-)
-NAMES = (*(attack.__name__ for attack in _SENTENCES), *_CODELESS)
 
 
 _LOAD = """
@@ -131,30 +123,27 @@ class Hostile:
     files: by their names in its folder, beside metadata.json.
     sentence: a regular expression that the reason of its failure matches. One
       that matches '' may be ranked, for it then has worked for every image.
-    tries: what it does.
     model_format: as metadata.json has it.
   """
 
   files: Mapping[str, bytes | Link]
   sentence: str
-  tries: str
-  model_format: str = 'pytorch'
+  model_format: str = 'tensorflow'
 
 
-def table(scene: Scene) -> dict[str, Hostile]:
-  """Returns every hostile submission by its name."""
-  state = _state_dict()
-  found = {
-    attack.__name__: Hostile(
-      {MODEL: state, LOADER: loader(attack, scene)}, sentence, attack.__doc__
-    )
-    for attack, sentence in _SENTENCES.items()
-  }
-  unpacking = found[attacks.unpacks_its_archive.__name__]
-  found[attacks.unpacks_its_archive.__name__] = dataclasses.replace(
-    unpacking, files={**unpacking.files, MODEL: _escaping('archive/version')}
-  )
-  return found | dict(_without_code(scene, state)) | dict(_graphs(scene))
+def make(name: str, scene: Scene) -> Hostile:
+  """Returns the hostile submission of a name in `WITHOUT_TORCH` or `WITH_TORCH`."""
+  if name in _CODELESS:
+    return _CODELESS[name](scene)
+  [attack] = [one for one in (*_ATTACKS, *_CHEATS) if one.__name__ == name]
+  code = loader(attack, scene)
+  if attack in _CHEATS:
+    files = {STATE: _state_dict(), LOADER: code}
+    return Hostile(files, _CHEATS[attack], 'pytorch')
+  files = {MODEL: _HDF5, LOADER: code}
+  if attack is attacks.unpacks_its_archive:
+    files = {'model.keras': _escaping('config.json'), LOADER: code}
+  return Hostile(files, _ATTACKS[attack])
 
 
 def write(hostile: Hostile, folder: pathlib.Path) -> pathlib.Path:
@@ -182,58 +171,96 @@ def loader(attack: Callable, scene: Scene) -> bytes:
   return f'{source}{last}'.encode()
 
 
-def _without_code(scene: Scene, state: bytes) -> Iterator[tuple[str, Hostile]]:
-  """Those that need no code of their own: links and archives that lead out."""
-  yield 'links_to_the_history', Hostile(
-    {MODEL: Link('../../history.jsonl'), LOADER: b'load_model = open'},
-    _LINK, 'Its model is a link to the history.',
-  )  # fmt: skip
-  yield 'links_to_the_labels', Hostile(
-    {
-      'model.saved_model/saved_model.pb': b'a graph',
-      'model.saved_model/assets': Link(scene.labels),
-    },
-    _LINK, 'A link in its SavedModel leads to the dataset.', 'tensorflow',
-  )  # fmt: skip
-  yield 'links_its_loader', Hostile(
-    {MODEL: state, LOADER: Link(f'{scene.other}/{LOADER}')},
-    _LINK, "Its loader is another's.",
-  )  # fmt: skip
-  yield 'escapes_from_a_torch_archive', Hostile(
-    {MODEL: _escaping('archive/constants.pkl')}, 'cannot open it',
-    'Members of its TorchScript file lead out of the folder.',
-  )  # fmt: skip
-  yield 'escapes_from_a_keras_archive', Hostile(
-    {'model.keras': _escaping('config.json')}, 'not a .keras file|not a whole Keras',
-    'Members of its Keras file lead out of the folder.', 'tensorflow',
-  )  # fmt: skip
+def _links_to_the_history(scene: Scene) -> Hostile:
+  """Its model is a link to the history."""
+  files = {MODEL: Link('../../history.jsonl'), LOADER: b'load_model = open'}
+  return Hostile(files, _LINK)
 
 
-def _graphs(scene: Scene) -> Iterator[tuple[str, Hostile]]:
-  """Those whose graphs try what others need code for."""
-  for name, network, sentence in (
-    ('counts_its_calls', codeless.CountsItsCalls(), _OTHERWISE),
-    ('knows_the_practice', codeless.KnowsThePractice(), ''),
-    ('slows_others', codeless.SlowsOthers(), 'while others were timed'),
-  ):
-    files = {'model.pt': codeless.script(network)}
-    yield name, Hostile(files, sentence, network.__doc__)
-  reads = codeless.Reads(f'{scene.labels}/validation/*/*', scene.image_size)
-  yield (
-    'reads_files_in_its_graph',
-    Hostile(
-      codeless.saved_model(reads), 'slice index 0', reads.__doc__, 'tensorflow'
-    ),
-  )
-  yield 'swells_when_it_is_read', Hostile(
-    {'model.pth': codeless.swelling(scene.most_mib // 2)},
+def _links_to_the_labels(scene: Scene) -> Hostile:
+  """A link in its SavedModel leads to the dataset."""
+  files = {
+    'model.saved_model/saved_model.pb': b'a graph',
+    'model.saved_model/assets': Link(scene.labels),
+  }
+  return Hostile(files, _LINK)
+
+
+def _links_its_loader(scene: Scene) -> Hostile:
+  """Its loader is another's."""
+  files = {MODEL: _HDF5, LOADER: Link(f'{scene.other}/{LOADER}')}
+  return Hostile(files, _LINK)
+
+
+def _escapes_from_a_keras_archive(scene: Scene) -> Hostile:
+  """Members of its Keras file lead out of the folder."""
+  files = {'model.keras': _escaping('config.json')}
+  return Hostile(files, 'not a .keras file|not a whole Keras')
+
+
+def _reads_files_in_its_graph(scene: Scene) -> Hostile:
+  """Its scores are bytes of an image's file."""
+  reads = graphs.Reads(f'{scene.labels}/validation/*/*', scene.image_size)
+  return Hostile(graphs.saved_model(reads), 'slice index 0')
+
+
+def _writes_files_in_its_graph(scene: Scene) -> Hostile:
+  """Its graph writes where the host may look later."""
+  paths = [f'{scene.repository}/history.jsonl', f'{scene.labels}/hostile']
+  writes = graphs.Writes(paths, scene.image_size)
+  return Hostile(graphs.saved_model(writes), 'Read-only file system')
+
+
+def _counts_its_calls_in_a_tflite(scene: Scene) -> Hostile:
+  """It is right until it is timed, by a variable that it keeps."""
+  calls = cheats.IMAGES_BEFORE + scene.num_images
+  counts = graphs.CountsItsCalls(calls, scene.image_size)
+  return Hostile({'model.tflite': graphs.tflite(counts)}, _OTHERWISE, 'tflite')
+
+
+def _runs_code_of_its_layer(scene: Scene) -> Hostile:
+  """A Lambda in its .h5 writes a file."""
+  content = graphs.with_code(f'{scene.labels}/hostile')
+  return Hostile({MODEL: content}, 'a Lambda, whose code is not run')
+
+
+def _escapes_from_a_torch_archive(scene: Scene) -> Hostile:
+  """Members of its TorchScript file lead out of the folder."""
+  files = {STATE: _escaping('archive/constants.pkl')}
+  return Hostile(files, 'cannot open it', 'pytorch')
+
+
+def _scripted(name: str, sentence: str) -> Callable[[Scene], Hostile]:
+  """One whose TorchScript has a network of `torch_graphs`."""
+
+  def made(scene: Scene) -> Hostile:
+    from tests.hosting import torch_graphs
+
+    network = getattr(torch_graphs, name)()
+    files = {'model.pt': torch_graphs.script(network)}
+    return Hostile(files, sentence, 'pytorch')
+
+  return made
+
+
+def _swells_when_it_is_read(scene: Scene) -> Hostile:
+  """Its tensor takes up next to no room in the file."""
+  from tests.hosting import torch_graphs
+
+  return Hostile(
+    {STATE: torch_graphs.swelling(scene.most_mib // 2)},
     'cannot open it|without its architecture|of memory, limit',
-    codeless.swelling.__doc__,
-  )  # fmt: skip
-  yield 'runs_code_of_its_pickle', Hostile(
-    {'model.pth': codeless.pickled(f'cat {scene.labels}/validation/*/*')},
-    'a int without its architecture', codeless.pickled.__doc__,
-  )  # fmt: skip
+    'pytorch',
+  )
+
+
+def _runs_code_of_its_pickle(scene: Scene) -> Hostile:
+  """Reads the images as it is read."""
+  from tests.hosting import torch_graphs
+
+  command = f'cat {scene.labels}/validation/*/*'
+  files = {STATE: torch_graphs.pickled(command)}
+  return Hostile(files, 'a int without its architecture', 'pytorch')
 
 
 def _escaping(member: str) -> bytes:
@@ -253,3 +280,27 @@ def _state_dict() -> bytes:
   content = io.BytesIO()
   torch.save({'weight': torch.zeros(1)}, content)
   return content.getvalue()
+
+
+# What makes each that brings no code: of files alone, and of PyTorch's.
+_OF_FILES = {
+  'links_to_the_history': _links_to_the_history,
+  'links_to_the_labels': _links_to_the_labels,
+  'links_its_loader': _links_its_loader,
+  'escapes_from_a_keras_archive': _escapes_from_a_keras_archive,
+  'reads_files_in_its_graph': _reads_files_in_its_graph,
+  'writes_files_in_its_graph': _writes_files_in_its_graph,
+  'counts_its_calls_in_a_tflite': _counts_its_calls_in_a_tflite,
+  'runs_code_of_its_layer': _runs_code_of_its_layer,
+}
+_OF_TORCH = {
+  'escapes_from_a_torch_archive': _escapes_from_a_torch_archive,
+  'counts_its_calls': _scripted('CountsItsCalls', _OTHERWISE),
+  'knows_the_practice': _scripted('KnowsThePractice', ''),
+  'slows_others': _scripted('SlowsOthers', 'while others were timed'),
+  'swells_when_it_is_read': _swells_when_it_is_read,
+  'runs_code_of_its_pickle': _runs_code_of_its_pickle,
+}
+_CODELESS = _OF_FILES | _OF_TORCH
+WITHOUT_TORCH = (*(attack.__name__ for attack in _ATTACKS), *_OF_FILES)
+WITH_TORCH = (*(cheat.__name__ for cheat in _CHEATS), *_OF_TORCH)

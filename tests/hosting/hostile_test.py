@@ -10,26 +10,22 @@ import select
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfcompress
+from tests import needs
 from tests.hosting import hostile_submissions
 from tests.runtimes import sample_models
 from tfcompress.core import challenges, measurements, records
 from tfcompress.hosting import evaluation, hosts
-from tfcompress.measurement import family, sandbox
+from tfcompress.measurement import family
 
-pytest.importorskip('torch', reason='PyTorch is not installed')
-pytestmark = pytest.mark.skipif(
-  sandbox.level_of(None) is not measurements.Isolation.BUBBLEWRAP,
-  reason='bubblewrap does not work here',
-)
+pytestmark = needs.bubblewrap
 # Each takes seconds, and ends as another one does, for the same reason.
-EVERY = 'TFCOMPRESS_EVERY_ATTACK'
 ALIKE = {
   'counts_its_calls',
   'counts_the_images',
@@ -37,10 +33,8 @@ ALIKE = {
   'eats_a_disk_of_memory',
   'eats_memory_in_flight',
   'eats_memory_without_a_name',
-  'escapes_from_a_keras_archive',
   'knows_that_it_is_pinned',
   'knows_the_practice',
-  'reads_files_in_its_graph',
   'remembers_rolled_images',
   'sleeps_over_an_image',
   'slows_others',
@@ -69,13 +63,13 @@ class Stage:
 
   Attributes:
     host: of the challenge.
-    attacks: the submissions.
+    scene: what submissions find there.
     folders: that are to stay as they are.
     servers: that nobody may call.
   """
 
   host: hosts.Host
-  attacks: Mapping[str, hostile_submissions.Hostile]
+  scene: hostile_submissions.Scene
   folders: tuple[pathlib.Path, ...]
   servers: tuple[socket.socket, ...]
 
@@ -129,7 +123,7 @@ def stage(data, folder, tmp_path_factory) -> Iterator[Stage]:
         repository, RULES, data, root / 'environments',
         measurements.Isolation.BUBBLEWRAP,
       ),
-      hostile_submissions.table(scene),
+      scene,
       (repository, home, folder, package),
       listening,
     )  # fmt: skip
@@ -161,15 +155,19 @@ def write_baseline(path: pathlib.Path) -> None:
 
 
 def chosen() -> Iterator:
-  """The names of submissions; most of those that are like others are skipped."""
-  alike = pytest.mark.skipif(EVERY not in os.environ, reason=f'set {EVERY}')
-  for name in hostile_submissions.NAMES:
-    yield pytest.param(name, marks=[alike] if name in ALIKE else [])
+  """The names of submissions, with what each needs."""
+  for names, needed in (
+    (hostile_submissions.WITHOUT_TORCH, ()),
+    (hostile_submissions.WITH_TORCH, (needs.pytorch,)),
+  ):
+    for name in names:
+      long = (pytest.mark.long,) if name in ALIKE else ()
+      yield pytest.param(name, marks=(*needed, *long))
 
 
 @pytest.mark.parametrize('name', chosen())
 def test_it_ends_as_it_should_and_changes_nothing(stage, name):
-  hostile = stage.attacks[name]
+  hostile = hostile_submissions.make(name, stage.scene)
   before, running = stage.listing(), family.descendants(os.getpid())
   folder = stage.host.repository / challenges.SUBMISSIONS / 'mallory'
   hostile_submissions.write(hostile, folder)

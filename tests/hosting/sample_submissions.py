@@ -9,15 +9,18 @@ import pathlib
 
 import numpy as np
 
+from tests import needs
 from tfcompress.core import challenges, records
 
 BROKEN = 'heidi'
 _FORMATS = {
   'ada': ('tflite', 'model.tflite'),
   'carol': ('tensorflow', 'model.saved_model'),
-  'grace': ('pytorch', 'model.pth'),
   BROKEN: ('tflite', 'model.tflite'),
 }
+OF_TORCH = 'grace'
+if needs.HAS_TORCH:
+  _FORMATS[OF_TORCH] = ('pytorch', 'model.pth')
 NAMES = tuple(_FORMATS)
 _SIZE, _STRIDE = 48, 4
 # A score is how much of a color there is: of blue, green and red.
@@ -45,8 +48,8 @@ def load_model(path):
 def write(repository: pathlib.Path, exported: str) -> None:
   """Writes a submission of every kind.
 
-  They are a .tflite, a SavedModel, a state dict with a loader, and a .tflite
-  that is cut.
+  They are a .tflite, a SavedModel, a .tflite that is cut and, where there is
+  PyTorch, a state dict with a loader.
 
   Args:
     repository: of a challenge; they come into its `submissions`.
@@ -67,8 +70,9 @@ def write(repository: pathlib.Path, exported: str) -> None:
   }
   _write_tflite(models, exported)
   _write_tensorflow(models)
-  _write_torch(models)
-  (folders['grace'] / challenges.LOADER).write_text(LOADER)
+  if OF_TORCH in models:
+    _write_torch(models[OF_TORCH])
+    (folders[OF_TORCH] / challenges.LOADER).write_text(LOADER)
 
 
 def _write_tflite(models, exported: str) -> None:
@@ -92,7 +96,7 @@ def _write_tensorflow(models) -> None:
   tf.saved_model.save(module, str(models['carol']), scores)
 
 
-def _write_torch(models) -> None:
+def _write_torch(path: pathlib.Path) -> None:
   import torch
 
   names = {}
@@ -100,4 +104,4 @@ def _write_torch(models) -> None:
   network = names['Colors']().eval()
   kernel = (_BLUR[..., None] * _COLORS).transpose(3, 2, 0, 1)
   network.load_state_dict({'conv.weight': torch.from_numpy(kernel.copy())})
-  torch.save(network.state_dict(), models['grace'])
+  torch.save(network.state_dict(), path)

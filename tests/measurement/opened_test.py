@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tests import needs
 from tests.measurement import programs
 from tfcompress.core import measurements, types
 from tfcompress.measurement import opened, sandbox, syscalls
@@ -19,17 +20,8 @@ LIMITS = measurements.Limits(time_limit=20, memory_limit=1500)
 RAW = types.Preprocessing()
 
 
-def bubblewrap_works() -> bool:
-  return sandbox.level_of(None) is Isolation.BUBBLEWRAP
-
-
 LEVELS = [
-  pytest.param(
-    Isolation.BUBBLEWRAP,
-    marks=pytest.mark.skipif(
-      not bubblewrap_works(), reason='bubblewrap is not installed'
-    ),
-  ),
+  pytest.param(Isolation.BUBBLEWRAP, marks=needs.bubblewrap),
   Isolation.PROCESS,
 ]
 
@@ -148,9 +140,7 @@ def looking(tmp_path, labels) -> measurements.OpenConfig:
   )
 
 
-@pytest.mark.skipif(
-  not bubblewrap_works(), reason='bubblewrap is not installed'
-)
+@needs.bubblewrap
 def test_bubblewrap_leaves_no_network_no_files_and_no_labels(
   tmp_path, folder, monkeypatch
 ):
@@ -236,9 +226,7 @@ def test_a_wanted_isolation_that_is_not_there(monkeypatch):
   sandbox._obstacle.cache_clear()
 
 
-@pytest.mark.skipif(
-  not bubblewrap_works(), reason='bubblewrap is not installed'
-)
+@needs.bubblewrap
 def test_root_cannot_mount_its_file_to_be_written(tmp_path):
   file = programs.write(
     tmp_path,

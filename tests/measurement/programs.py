@@ -3,8 +3,7 @@
 import pathlib
 import textwrap
 
-import pytest
-
+from tests import needs
 from tfcompress.core import measurements
 
 _MODULE = """
@@ -35,7 +34,7 @@ def write(
   folder: pathlib.Path, load: str = 'pass', forward: str = 'pass'
 ) -> measurements.OpenConfig:
   """A state dict whose loader, or whose module, does as it likes."""
-  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  torch = needs.torch()
   torch.save({'weight': torch.zeros(1)}, folder / 'model.pt')
   loader = folder / 'model_loader.py'
   code = lambda text, indent: textwrap.indent(

@@ -1,7 +1,6 @@
 """Files that we did not make, measured as their own libraries have them."""
 
 import dataclasses
-import importlib.util
 import pathlib
 import shutil
 
@@ -10,7 +9,7 @@ import pytest
 from ai_edge_litert import interpreter as litert
 from PIL import Image
 
-from tests import cases
+from tests import cases, needs
 from tfcompress.core import measurements, types
 from tfcompress.measurement import accuracy, run
 from tfcompress.reports import figures, notes
@@ -166,9 +165,8 @@ def test_another_size_than_a_files_own_is_one_line(data):
   assert not record.failure and not record.warnings
 
 
+@needs.pytorch
 def test_a_torchscript_that_tells_no_size(tmp_path):
-  if not importlib.util.find_spec('torch'):
-    pytest.skip('PyTorch is not installed')
   unit = types.Normalization.UNIT.preprocessing
   stripes = types.DataSpec(cases.images('stripes', tmp_path))
   asked, silent = (

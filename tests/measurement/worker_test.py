@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert import interpreter as litert
 
-from tests import cases
+from tests import cases, needs
 from tfcompress.core import measurements, records, types
 from tfcompress.measurement import replies, worker
 from tfcompress.runtimes import load
@@ -85,8 +85,7 @@ def keras_file(root: pathlib.Path, shape) -> str:
 
 def onnx_file(root: pathlib.Path, shape, rows=-1) -> str:
   """The same for ONNX, channels first."""
-  reason = 'the extra dev is not installed'
-  onnx = pytest.importorskip('onnx', reason=reason)
+  onnx = needs.module('onnx')
   node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
   constants = {
     'offset': OFFSET.reshape(1),
@@ -120,8 +119,8 @@ def case(name: str):
 def answered(config: measurements.OpenConfig):
   """What a worker says of a file, its scores of `pictures`, and its batches."""
   memory = os.memfd_create('images')
-  if missing := load.missing_package(config.runtime):
-    pytest.skip(missing)
+  if load.missing_package(config.runtime):
+    pytest.skip(needs.NEEDS + config.runtime.value)
   opened = worker.Worker(memory)
   about = opened.open(records.to_json(config), 1, [], None)
   images = pictures(about.image_size)
@@ -224,7 +223,7 @@ def test_a_batch_that_is_free_outside_and_one_inside(name, tmp_path):
   if 'tflite' in name:
     expected = by_interpreter('dynbatch_reshape1.tflite')(images)
   elif 'nchw' in name:
-    session = pytest.importorskip('onnxruntime').InferenceSession(path)
+    session = needs.module('onnxruntime').InferenceSession(path)
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
     expected = np.concatenate(
       [session.run(None, {'image': one[None]})[0] for one in pixels]

@@ -7,7 +7,8 @@ import os
 import pathlib
 import subprocess
 
-CHROMIUM = pathlib.Path('/usr/bin/chromium')
+from tests import needs
+
 _FLAGS = (
   '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run',
   '--disable-background-networking', '--disable-component-update',
@@ -25,7 +26,7 @@ def opened(folder: pathlib.Path):
   process = subprocess.Popen(
     # The browser reads what it is to do from 3, and answers on 4.
     ['bash', '-c', f'exec "$@" 3<&{ask_read} 4>&{tell_write}', 'bash',
-     str(CHROMIUM), *_FLAGS, profile],
+     str(needs.CHROMIUM), *_FLAGS, profile],
     pass_fds=(ask_read, tell_write),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,

@@ -1,7 +1,6 @@
 import dataclasses
 import html.parser
 import io
-import pathlib
 import re
 import subprocess
 
@@ -9,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from tests import needs
 from tests.reports import sample_records
 from tfcompress.reports import files
 from tfcompress.reports import html as report
 
-CHROMIUM = pathlib.Path('/usr/bin/chromium')
 SCRIPT = '/tmp/<script>alert(1)</script>/$x_{/a"b\x1b[31m'
 VOID = {'meta', 'link', 'br'}
 FOUR = sample_records.four()
@@ -172,15 +171,14 @@ def test_a_page_of_what_failed_and_of_one_model():
 @pytest.fixture(scope='module')
 def browse(text, tmp_path_factory):
   """Opens the page in a browser without a network."""
-  if not CHROMIUM.exists():
-    pytest.skip(f'no browser at {CHROMIUM}')
+  needs.require(needs.chromium)
   folder = tmp_path_factory.mktemp('page')
   (folder / 'x.html').write_text(text)
 
   def run(*flags):
     done = subprocess.run(
       [
-        *(str(CHROMIUM), '--headless', '--no-sandbox', '--disable-gpu'),
+        *(str(needs.CHROMIUM), '--headless', '--no-sandbox', '--disable-gpu'),
         *('--no-first-run', '--disable-background-networking'),
         *('--disable-component-update', '--disable-sync'),
         *(f'--user-data-dir={folder / "profile"}', '--hide-scrollbars'),
@@ -200,7 +198,7 @@ def browse(text, tmp_path_factory):
 
 def test_a_browser_shows_the_page(browse):
   shown = Page(browse('--dump-dom').replace('<!DOCTYPE html>', ''))
-  assert rows(shown.tables[0])[1][1] == 'slim_kd_int8/model.tflite'
+  assert rows(shown.tables[0])[1][2] == 'slim_kd_int8/model.tflite'
   assert len(shown.tables[0]) == 1 + 4
 
 

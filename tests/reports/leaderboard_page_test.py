@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from tests import needs
 from tests.reports import browser, html_test, sample_entries
 from tfcompress.competition import board
 from tfcompress.core import challenges
@@ -218,8 +219,7 @@ def folder(texts, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def chromium(folder):
-  if not browser.CHROMIUM.exists():
-    pytest.skip(f'no browser at {browser.CHROMIUM}')
+  needs.require(needs.chromium)
   with browser.opened(folder) as found:
     yield found
 

@@ -11,21 +11,10 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
+from tests import needs
 from tfcompress.core import gpus, types
 
-DRIVERS = (
-  '/usr/lib/chromium/vk_swiftshader_icd.json',
-  '/usr/lib/chromium-browser/vk_swiftshader_icd.json',
-  '/usr/lib64/chromium-browser/vk_swiftshader_icd.json',
-  '/opt/google/chrome/vk_swiftshader_icd.json',
-)
-SWIFTSHADER = next((path for path in DRIVERS if os.path.exists(path)), None)
-pytestmark = [
-  pytest.mark.skipif(not SWIFTSHADER, reason='no SwiftShader (chromium)'),
-  pytest.mark.skipif(
-    gpus.inventory().startswith('no '), reason='no libvulkan1'
-  ),
-]
+pytestmark = needs.vulkan
 RNG = np.random.RandomState(0)
 # Vulkan reads its variables once a process, and crashes beside TensorFlow.
 CHILD = """
@@ -72,9 +61,10 @@ def answers(jobs: dict, driver: str) -> dict:
 
 def network(is_int8: bool, refused: bool) -> bytes:
   """A residual block and a head; `refused` adds what no GPU does."""
-  keras = pytest.importorskip('tf_keras')
-  keras.utils.set_random_seed(1)
-  layers = keras.layers
+  import tf_keras
+
+  tf_keras.utils.set_random_seed(1)
+  layers = tf_keras.layers
   image = layers.Input((16, 16, 3), batch_size=1)
   x = layers.Conv2D(8, 3, 2, 'same', activation='relu')(image)
   x = layers.Add()([x, layers.Conv2D(8, 3, 1, 'same')(x)])
@@ -86,7 +76,7 @@ def network(is_int8: bool, refused: bool) -> bytes:
     x = layers.Concatenate()([x, winner])
   else:
     x = layers.Softmax()(x)
-  converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, x))
+  converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model(image, x))
   if is_int8:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: (
@@ -162,7 +152,7 @@ def found(files, images) -> dict[str, dict]:
       'other signature': job('float32', signature='train'),
       'text': job('text'),
     },
-    SWIFTSHADER,
+    needs.SWIFTSHADER,
   )
 
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests import needs
 from tests.runtimes import sample_models
 from tfcompress.core import measurements
 from tfcompress.measurement import opened as processes
@@ -133,7 +134,7 @@ def test_what_a_module_declares_to_take(tmp_path):
 
 
 def test_a_torch_function(tmp_path):
-  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  torch = needs.torch()
   torch.save({'weight': torch.eye(3)}, tmp_path / 'model.pth')
   code = """
   import torch

@@ -6,13 +6,13 @@ import random
 import numpy as np
 import pytest
 
+from tests import needs
 from tfcompress.core import environment, measurements
 from tfcompress.runtimes import load
 
-reason = 'the extra onnx is not installed'
-onnxruntime = pytest.importorskip('onnxruntime', reason=reason)
-onnx = pytest.importorskip('onnx', reason='the extra dev is not installed')
-reference = pytest.importorskip('onnx.reference')
+onnxruntime = needs.module('onnxruntime')
+onnx = needs.module('onnx')
+reference = needs.module('onnx.reference')
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 3, 32, 32), np.uint8)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import needs
 from tfcompress.core import environment, measurements, types
 from tfcompress.runtimes import interface, load
 
-openvino = pytest.importorskip(
-  'openvino', reason='the extra openvino is not installed'
-)
+openvino = needs.module('openvino')
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 48, 48, 3), np.uint8)
 FLOAT32, INT8 = types.Variant.FLOAT32, types.Variant.INT8
@@ -101,8 +100,8 @@ def test_info_says_what_runs(exported):
 
 
 def test_an_onnx_file(tmp_path):
-  pytest.importorskip('onnx', reason='the extra dev is not installed')
-  pytest.importorskip('onnxruntime', reason='the extra onnx is not installed')
+  needs.module('onnx')
+  needs.module('onnxruntime')
   from tests.runtimes import onnxruntime_test
 
   path = onnxruntime_test.write(tmp_path / 'model.onnx')

@@ -7,10 +7,11 @@ import random
 import numpy as np
 import pytest
 
+from tests import needs
 from tfcompress.core import environment, measurements
 from tfcompress.runtimes import formats, load
 
-torch = pytest.importorskip('torch', reason='the extra torch is not installed')
+pytestmark = needs.pytorch
 
 IMAGES = np.random.RandomState(0).rand(3, 3, 224, 224).astype(np.float32)
 NETWORK = """
@@ -47,7 +48,12 @@ FORMATS = {
 
 
 @pytest.fixture(scope='module')
-def network():
+def torch():
+  return needs.torch()
+
+
+@pytest.fixture(scope='module')
+def network(torch):
   """A convolution, and what differs in evaluation: a batch norm."""
   names = {}
   exec(NETWORK, names)
@@ -58,13 +64,13 @@ def network():
 
 
 @pytest.fixture(scope='module')
-def expected(network) -> np.ndarray:
+def expected(torch, network) -> np.ndarray:
   with torch.no_grad():
     return network(torch.from_numpy(IMAGES)).numpy()
 
 
 @pytest.fixture(scope='module')
-def root(network, tmp_path_factory) -> pathlib.Path:
+def root(torch, network, tmp_path_factory) -> pathlib.Path:
   """The network in every format."""
   root = tmp_path_factory.mktemp('torch')
   image = torch.from_numpy(IMAGES[:1])
@@ -104,6 +110,8 @@ def opened(path, **options):
 
 
 def saved(module, path) -> str:
+  import torch
+
   torch.jit.script(module).save(path)
   return str(path)
 
@@ -134,7 +142,7 @@ def test_every_format_gives_the_networks_scores(name, root, expected):
   np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
-def test_info_says_what_runs(root):
+def test_info_says_what_runs(torch, root):
   backend = opened(root / 'traced.pt', num_threads=1)
   assert backend.info() == measurements.RuntimeRecord(
     name='torch',
@@ -148,11 +156,10 @@ def test_info_says_what_runs(root):
 
 @pytest.mark.parametrize(
   ('dtype', 'input_dtype', 'precision'),
-  [(torch.float16, 'float16', 'fp16'), (torch.bfloat16, 'float32', 'bf16')],
+  [('float16', 'float16', 'fp16'), ('bfloat16', 'float32', 'bf16')],
 )
-def test_weights_of_fewer_bits(
-  dtype, input_dtype, precision, network, tmp_path
-):
+def test_weights_of_fewer_bits(dtype, input_dtype, precision, torch, tmp_path):
+  dtype = getattr(torch, dtype)
   module = torch.nn.Sequential(
     torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
   )
@@ -166,61 +173,40 @@ def test_weights_of_fewer_bits(
   np.testing.assert_allclose(got, expected, atol=1e-2)
 
 
-class LastChannel(torch.nn.Module):
-  """Takes images as TensorFlow has them, one at a time."""
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    return (x * torch.arange(3)).sum((1, 2)).reshape(1, 3)
-
-
 def test_a_module_of_one_image_with_channels_last(tmp_path):
-  backend = opened(saved(LastChannel(), tmp_path / 'last.pt'))
+  from tests.runtimes import torch_modules
+
+  backend = opened(saved(torch_modules.LastChannel(), tmp_path / 'last.pt'))
   assert backend.inputs[0].shape == (1, -1, -1, 3)
   got = backend.predict(np.ones((1, 224, 224, 3), np.float32))
   np.testing.assert_allclose(got, [[0, 224 * 224, 2 * 224 * 224]])
 
 
-class Flat(torch.nn.Module):
-  """Takes images of 224 pixels alone."""
-
-  def __init__(self):
-    super().__init__()
-    self.dense = torch.nn.Linear(3 * 56 * 56, 2)
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    return self.dense(torch.nn.functional.avg_pool2d(x, 4).flatten(1))
-
-
 def test_a_module_of_one_size_is_found_by_running_it(tmp_path):
-  path = saved(Flat(), tmp_path / 'flat.pt')
+  from tests.runtimes import torch_modules
+
+  path = saved(torch_modules.Flat(), tmp_path / 'flat.pt')
   assert opened(path).inputs[0].shape == (-1, 3, 224, 224)
   with pytest.raises(ValueError, match='another size, --input_size says it'):
     opened(path, image_size=32)
 
 
-class Pair(torch.nn.Module):
-  def forward(self, x: torch.Tensor):
-    return x.mean((2, 3)), x
-
-
-class Map(torch.nn.Module):
-  def forward(self, x: torch.Tensor):
-    return x
-
-
 @pytest.mark.parametrize(
   ('module', 'message'),
   [
-    (Pair(), r'returns a tuple, expected one tensor \(B, C\)'),
-    (Map(), r'returns a tensor \(1, 3, 224, 224\) for 1 images, expected'),
+    ('Pair', r'returns a tuple, expected one tensor \(B, C\)'),
+    ('Map', r'returns a tensor \(1, 3, 224, 224\) for 1 images, expected'),
     (
-      torch.nn.Linear(8, 2),
+      'OfEight',
       r'does not take images \(1, 3, 224, 224\) nor \(1, 224, 224, 3\); '
       r'PyTorch cannot run it \(RuntimeError: mat1 and mat2 shapes',
     ),
   ],
 )
 def test_modules_that_classify_no_image(module, message, tmp_path):
+  from tests.runtimes import torch_modules
+
+  module = getattr(torch_modules, module)()
   with pytest.raises(ValueError, match=message) as error:
     opened(saved(module, tmp_path / 'model.pt'))
   assert '\n' not in str(error.value)
@@ -236,7 +222,7 @@ class Touch:
     return os.mkdir, (self._path,)
 
 
-def test_no_code_of_a_file_runs_unless_it_may(tmp_path, root):
+def test_no_code_of_a_file_runs_unless_it_may(torch, tmp_path, root):
   trap, path = tmp_path / 'trap', tmp_path / 'model.pt'
   torch.save(Touch(trap), path)
   with pytest.raises(ValueError, match='would run code .* give --allow_pickle'):
@@ -326,7 +312,8 @@ def test_what_fails_while_it_runs(root):
     backend.predict(np.zeros((1, 4, 224, 224), np.float32))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_a_gpu_that_is_not_there(root):
+def test_a_gpu_that_is_not_there(torch, root):
+  if torch.cuda.is_available():
+    pytest.skip('there is a GPU')
   with pytest.raises(ValueError, match='finds none; install a CUDA build of'):
     opened(root / 'traced.pt', device=measurements.Device.GPU)

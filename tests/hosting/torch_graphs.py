@@ -1,13 +1,13 @@
-"""Hostile models that bring no code: what they try is in their graphs."""
+"""Hostile models of PyTorch that bring no code: what they try is in their graphs.
+
+Only tests that have PyTorch import this.
+"""
 
 import io
 import os
-import pathlib
 import shutil
-import tempfile
 import zipfile
 
-import tensorflow as tf
 import torch
 
 ROUNDS = 60  # some milliseconds
@@ -79,33 +79,6 @@ def script(network: torch.nn.Module) -> bytes:
   content = io.BytesIO()
   torch.jit.save(torch.jit.script(network.eval()), content)
   return content.getvalue()
-
-
-class Reads(tf.Module):
-  """Its scores are bytes of a file."""
-
-  def __init__(self, pattern: str, size: int):
-    super().__init__()
-    self._pattern = pattern
-    spec = tf.TensorSpec((None, size, size, 3))
-    self.serve = tf.function(self._scores, input_signature=[spec])
-
-  def _scores(self, image):
-    path = tf.io.matching_files(self._pattern)[0]
-    content = tf.io.decode_raw(tf.io.read_file(path), tf.uint8)[:3]
-    return {'scores': tf.cast(content[None], tf.float32) + 0 * image[:, 0, 0]}
-
-
-def saved_model(module: tf.Module) -> dict[str, bytes]:
-  """Returns the files of a SavedModel, by their names in a submission."""
-  with tempfile.TemporaryDirectory() as folder:
-    root = pathlib.Path(folder, 'model.saved_model')
-    tf.saved_model.save(module, str(root), {'serving_default': module.serve})
-    return {
-      str(path.relative_to(folder)): path.read_bytes()
-      for path in root.rglob('*')
-      if path.is_file()
-    }
 
 
 def swelling(mib: int) -> bytes:
