@@ -142,7 +142,9 @@ class Model:
     self._cores, self._idle_cores = cores, idle_cores
     self._cpu, self._seen, self._worked = 0.0, time.perf_counter(), 0.0
     info = measurements.TensorInfo('image', (1, 224, 224, 3), 'uint8')
-    self.about = mock.Mock(inputs=(info,), image_size=224, preprocessing=None)
+    self.about = mock.Mock(
+      inputs=(info,), image_size=224, batch_size=1, preprocessing=None
+    )
 
   def share(self, count):
     pass
