@@ -90,6 +90,14 @@ TECHNIQUES = {
   'kd dkd': [taught(distill_loss=configs.DistillLoss.DKD)],
   'kd attention': [taught(attention=('joined', 'stem_relu:joined'))],
 }
+# Together they have each stage, and all that is kept by one after another.
+OFTEN = {
+  'slim macs',
+  'prune 2:4',
+  'qat pruned and clustered',
+  'slim, kd, prune, qat',
+  'kd attention',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +168,13 @@ def exported(artifact: str, folder: pathlib.Path, rewrites=()) -> Result:
   return Result(manifest, export, kernels, weights)
 
 
-@pytest.mark.parametrize('name', TECHNIQUES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    name if name in OFTEN else pytest.param(name, marks=pytest.mark.long)
+    for name in TECHNIQUES
+  ],
+)
 def test_a_technique_keeps_its_promise_in_the_file(
   name, baseline_config, own, artifacts, tmp_path
 ):

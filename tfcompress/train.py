@@ -364,7 +364,7 @@ def _check_model() -> None:
     known = _figures(records.read_manifest(path).model)
   else:
     size = keras_files.input_size(path)
-    known = {'normalization': FLAGS.init_scaling, 'input_size': size}
+    known = {'normalization': _init().init_scaling, 'input_size': size}
   for name in given:
     if _figures(asked)[name] != known.get(name):
       has = cli_flags.text_of(known.get(name))

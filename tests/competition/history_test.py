@@ -311,6 +311,7 @@ def test_eight_at_the_same_moment(path):
   assert not aside(path)
 
 
+@pytest.mark.long
 def test_a_hundred_kills_lose_nothing_and_double_nothing(path):
   """Fifty results: each writer is killed, and the one that tries again too."""
   program = """

@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+import pytest
 
 from tfcompress.data import synthetic100
 
@@ -53,6 +54,7 @@ def test_images_differ_by_seed_and_use_all_channels():
   np.testing.assert_array_equal(first, synthetic100.draw(5, (1, 0, 5)))
 
 
+@pytest.mark.long
 def test_a_linear_classifier_on_pixels_does_not_solve_it():
   """Ridge regression on one-hot labels; the full set is no easier for it."""
   draw = lambda split, count: (

@@ -134,6 +134,7 @@ def test_without_a_push_the_folder_alone_changes(folder, tmp_path):
   assert ids(folder) == []
 
 
+@pytest.mark.long
 def test_eight_results_at_the_same_moment(folder, api, tmp_path, monkeypatch):
   monkeypatch.setattr(publish, '_MOST_SECONDS', 0.3)
   clones, results = [], []

@@ -44,6 +44,7 @@ def shown(folder: pathlib.Path) -> list[str]:
   return [row[2].strip() for row in cells if row[1].strip(' ≈').isdigit()]
 
 
+@pytest.mark.long
 def test_eight_at_the_same_moment(folder):
   entries = [entry(f'user-{i}', 1.0 + i) for i in range(8)]
   barrier = FORK.Barrier(8)
@@ -69,6 +70,7 @@ def test_eight_at_the_same_moment(folder):
     assert whole == sample_entries.whole(one)
 
 
+@pytest.mark.long
 def test_killed_while_they_add_and_render(folder):
   """Each result is tried again until it is in; none is lost or doubled."""
   random.seed(0)

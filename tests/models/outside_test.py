@@ -352,6 +352,7 @@ def test_result_can_be_saved_and_loaded(tmp_path):
   np.testing.assert_array_equal(again(PIXELS), loaded(PIXELS))
 
 
+@pytest.mark.long
 def test_mobilenet_v2_of_keras_3(tmp_path):
   model = keras.applications.MobileNetV2(
     (32, 32, 3), 0.35, weights=None, classes=10

@@ -236,7 +236,7 @@ def test_a_gpu_that_is_not_there(root):
     pytest.skip('there is a GPU')
   refused(
     root / 'frozen.pb',
-    r"a GPU was asked for .* sees none .*CPU:0\); .*'tfcompress\[gpu\]'",
+    r"a GPU was asked for .* sees none .*CPU:0\); .*'tensorflow\[and-cuda\]",
     device=measurements.Device.GPU,
   )
 

@@ -41,7 +41,6 @@ def finished(
     init=configs.InitConfig(own_file),
     model=None,
     epochs=2,
-    optimizer=configs.OptimizerConfig(learning_rate=0.05, warmup_epochs=1.0),
   )
   run.run(config, '')
   return config
@@ -142,7 +141,8 @@ def test_only_epochs_that_are_pruned_as_asked_can_be_the_best(config, own):
 def test_more_epochs_extend_a_finished_run(there, monkeypatch, capsys):
   """On the schedule of all epochs; what is there stays until it is done."""
   two = rows(there)
-  longer = dataclasses.replace(there, epochs=4)
+  rate = configs.OptimizerConfig(learning_rate=0.05, warmup_epochs=1.0)
+  longer = dataclasses.replace(there, epochs=4, optimizer=rate)
   original = pipelines.train
 
   def poisoned(*args, **kwargs):
@@ -266,6 +266,7 @@ def test_overwrite_removes_no_folder_of_others(there, config):
   assert records.sha256(there.output_dir) == before
 
 
+@pytest.mark.long
 def test_overwrite_of_runs_of_several(config, own):
   """Each generation is made anew, and none is while it is only continued."""
   config = dataclasses.replace(

@@ -469,6 +469,7 @@ def test_a_lottery_ticket_begins_with_the_weights_of_an_early_epoch(
     run.run(wrong, '')
 
 
+@pytest.mark.long
 def test_a_slimmed_run_that_was_stopped_keeps_to_its_plan(config, small):
   """The weights have changed when it goes on, the channels must not."""
   config = as_stage(config, types.Stage.SLIM, small)
@@ -521,6 +522,7 @@ def test_a_teachers_outputs_are_kept_where_views_are_few(
     np.testing.assert_allclose(a, b, atol=1e-3)
 
 
+@pytest.mark.long
 def test_generations_teach_one_another(quick, own, tmp_path):
   config = as_stage(quick, types.Stage.KD, own)
   distill = dataclasses.replace(
