@@ -38,6 +38,13 @@ def pytest_addoption(parser):
   parser.addoption('--all', action='store_true', help='the long tests, too')
 
 
+def pytest_configure(config):
+  """Loads PyTorch where it is: behind TensorFlow its CUDA build crashes."""
+  del config
+  if needs.HAS_TORCH:
+    import torch  # noqa: F401
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(config, items):
   """Keeps what shares a costly fixture in one process, and skips long tests."""
