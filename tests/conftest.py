@@ -8,6 +8,7 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
 import pathlib
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -39,10 +40,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-  """Loads PyTorch where it is: behind TensorFlow its CUDA build crashes."""
+  """Hides the compiler of PyTorch's CUDA builds, which crashes by TensorFlow."""
   del config
-  if needs.HAS_TORCH:
-    import torch  # noqa: F401
+  sys.modules.setdefault('triton', None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
