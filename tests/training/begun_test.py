@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import io
-from tfcompress.training import begun, run
+from tfcompress.training import begun, defaults, run
 
 STEPS = 6  # an epoch: 36 images in batches of 6
 
@@ -212,7 +212,8 @@ def test_a_run_of_an_older_version_goes_on(there):
   for name in ('keep_best', 'patience', 'keep_epoch'):
     del note['config'][name]
   path.write_text(json.dumps(note))
-  assert begun.look(path.parents[1], there) is begun.Found.FINISHED
+  complete = defaults.complete(there)
+  assert begun.look(path.parents[1], complete) is begun.Found.FINISHED
 
 
 def test_overwrite_begins_anew(there, own):
