@@ -2,7 +2,8 @@
 
 By itself it does on CPUs that multiply int8 or bfloat16 in one instruction. On
 every other one with AVX a ResNet-18 trains two to four times as fast with it; on
-those with SSE alone it does not (`scripts/benchmark onednn`).
+those with SSE alone it does not. `scripts/benchmark onednn` measures this CPU, and it
+as one with AVX2.
 """
 
 import logging
