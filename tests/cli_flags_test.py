@@ -35,6 +35,8 @@ def seen(ends: str) -> tuple[str, int]:
     stdout=subprocess.DEVNULL,
     stderr=theirs,
     env=os.environ | {'PYTHONPATH': str(ROOT)},
+    # Who runs the tests in the background has it ignored.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
   )
   os.close(theirs)
   text, interrupts = b'', ends == WAITS

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 _SET_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -68,14 +69,18 @@ def go_on_watched(hint: str) -> None:
     OSError: the signal was that of a system whose memory ran out.
   """
   sys.stdout.flush()
+  # One that comes while hooks of the fork run would be lost.
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
   child = os.fork()
   if not child:
     die_with_parent()
     os.setpgid(0, 0)  # A Ctrl-C comes from its parent alone.
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in _ENDING:
     if signal.getsignal(number) is not signal.SIG_IGN:
       signal.signal(number, lambda number, _: os.kill(child, number))
+  signal.pthread_sigmask(signal.SIG_SETMASK, before)
   code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
   if code >= 0:
     sys.exit(code)

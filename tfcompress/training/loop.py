@@ -54,10 +54,13 @@ def fit(
   Raises:
     ValueError: the loss is no finite number; the last checkpoint stays.
   """
+  # Metrics that have their variables; a step that makes some is traced twice.
+  metrics = [
+    tf_keras.metrics.MeanMetricWrapper(metric, metric.__name__)
+    for metric in ranks.metrics(validation_data.element_spec[1].shape[-1])
+  ]
   model.compile(
-    optimizer,
-    steps_per_execution=STEPS_PER_EXECUTION,
-    metrics=ranks.metrics(validation_data.element_spec[1].shape[-1]),
+    optimizer, steps_per_execution=STEPS_PER_EXECUTION, metrics=metrics
   )
   checkpoint = _Checkpoint(model, folder / CHECKPOINTS)
   first = checkpoint.restore()
