@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tfcompress.core import gpus, measurements
+from tfcompress.core import environment, gpus, measurements
 from tfcompress.measurement import sandbox
 
 NEEDS = 'needs '
@@ -48,6 +48,12 @@ def _mark(there: bool, what: str) -> pytest.MarkDecorator:
 
 def _installed(name: str) -> bool:
   return importlib.util.find_spec(name) is not None
+
+
+def _adds_in_32_bits() -> bool:
+  limit = os.environ.get(environment.ONEDNN_LIMIT, '').upper()
+  there = {'avx512_vnni', 'avx_vnni'} & environment.cpu_flags()
+  return bool(there) and limit not in ('SSE41', 'AVX', 'AVX2', 'AVX512_CORE')
 
 
 def module(name: str):
@@ -93,6 +99,12 @@ vulkan = _mark(
   SWIFTSHADER is not None and not gpus.inventory().startswith('no '),
   'a Vulkan driver',
 )
+bfloat16 = _mark(
+  not environment.bfloat16_is_forbidden(),
+  f'bfloat16, without {environment.ONEDNN_LIMIT}',
+)
+# Without it OpenVINO adds products of bytes in 16 bits, which cuts sums off.
+vnni = _mark(_adds_in_32_bits(), 'OpenVINO on a CPU with VNNI')
 pytorch = _mark(HAS_TORCH, 'torch')
 kaggle = _mark(_installed('kaggle'), 'kaggle')
 pip = _mark(_installed('pip'), 'pip')

@@ -298,7 +298,10 @@ def quantized(root: pathlib.Path, dtype: str) -> str:
   return str(path)
 
 
-@pytest.mark.parametrize('runtime', [Runtime.LITERT_CPU, Runtime.OPENVINO])
+@pytest.mark.parametrize(
+  'runtime',
+  [Runtime.LITERT_CPU, pytest.param(Runtime.OPENVINO, marks=needs.vnni)],
+)
 @pytest.mark.parametrize('dtype', ['uint8', 'int8'])
 def test_bytes_go_in_as_they_are_whatever_the_scale(dtype, runtime, tmp_path):
   path = quantized(tmp_path, dtype)

@@ -28,7 +28,9 @@ def scores(backend) -> np.ndarray:
   return interface.decode(backend.predict(images), backend.outputs[0])
 
 
-@pytest.mark.parametrize('variant', [FLOAT32, INT8])
+@pytest.mark.parametrize(
+  'variant', [FLOAT32, pytest.param(INT8, marks=needs.vnni)]
+)
 def test_scores_are_those_of_litert(variant, exported):
   backend = opened(exported[variant])
   litert = opened(exported[variant], runtime=measurements.Runtime.LITERT_CPU)

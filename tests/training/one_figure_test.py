@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tests import conftest
+from tests import conftest, needs
 from tfcompress.conversion import run as conversion_run
 from tfcompress.core import configs, measurements, types
 from tfcompress.measurement import accuracy
@@ -145,7 +145,11 @@ def test_a_student_of_a_larger_teacher_has_one_figure(student, root, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('size', 'inside', 'precision'), [(64, None, 'bfloat16'), (80, 48, 'none')]
+  ('size', 'inside', 'precision'),
+  [
+    pytest.param(64, None, 'bfloat16', marks=needs.bfloat16),
+    (80, 48, 'none'),
+  ],
 )
 def test_what_is_shown_while_training_is_what_ships(
   size, inside, precision, student

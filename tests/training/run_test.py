@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tests import conftest
+from tests import conftest, needs
 from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import io
@@ -93,8 +93,11 @@ def as_stage(config, stage: types.Stage, parent: str) -> configs.TrainConfig:
 
 @pytest.mark.parametrize(
   ('stage', 'precision'),
-  [(stage, 'none') for stage in types.Stage]
-  + [(types.Stage.PRUNE, 'bfloat16'), (types.Stage.KD, 'bfloat16')],
+  [
+    *((stage, 'none') for stage in types.Stage),
+    pytest.param(types.Stage.PRUNE, 'bfloat16', marks=needs.bfloat16),
+    pytest.param(types.Stage.KD, 'bfloat16', marks=needs.bfloat16),
+  ],
 )
 def test_every_stage_makes_a_whole_artifact(
   stage, precision, config, small, tmp_path

@@ -45,8 +45,12 @@ def describe(device: str = 'cpu') -> dict[str, object]:
 
 def cpu_has_bfloat16() -> bool:
   """Whether the CPU multiplies matrices in bfloat16, and oneDNN may use it."""
-  limit = os.environ.get(ONEDNN_LIMIT, '').upper()
-  return bool(_BFLOAT16_FLAGS & cpu_flags()) and limit not in _WITHOUT_BFLOAT16
+  return bool(_BFLOAT16_FLAGS & cpu_flags()) and not bfloat16_is_forbidden()
+
+
+def bfloat16_is_forbidden() -> bool:
+  """Whether the user's limit of oneDNN leaves it none; then it computes none."""
+  return os.environ.get(ONEDNN_LIMIT, '').upper() in _WITHOUT_BFLOAT16
 
 
 def cpu_name() -> str:

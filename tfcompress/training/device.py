@@ -1,5 +1,7 @@
 """What training computes on, and in which type."""
 
+import os
+
 import tensorflow as tf
 
 from tfcompress.core import configs, environment
@@ -16,11 +18,24 @@ def name() -> str:
 
 
 def dtype_policy(mixed_precision: configs.MixedPrecision) -> str:
-  """Returns the Keras policy, 'float32' or 'mixed_bfloat16'."""
+  """Returns the Keras policy, 'float32' or 'mixed_bfloat16'.
+
+  Raises:
+    ValueError: bfloat16 is asked for where the user forbids oneDNN to use it.
+  """
   if mixed_precision is configs.MixedPrecision.AUTO:
     mixed = _has_bfloat16()
   else:
     mixed = mixed_precision is configs.MixedPrecision.BFLOAT16
+    on_cpu = not tf.config.list_physical_devices('GPU')
+    if mixed and on_cpu and environment.bfloat16_is_forbidden():
+      limit = (
+        f'{environment.ONEDNN_LIMIT}={os.environ[environment.ONEDNN_LIMIT]}'
+      )
+      raise ValueError(
+        f'--mixed_precision=bfloat16: {limit} leaves oneDNN no bfloat16; unset it, '
+        'or train with --mixed_precision=none'
+      )
   return 'mixed_bfloat16' if mixed else 'float32'
 
 
