@@ -4,6 +4,8 @@ import ast
 import pathlib
 from collections.abc import Iterator
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -13,6 +15,8 @@ def imported(path: pathlib.Path) -> Iterator[str]:
   while nodes:
     node = nodes.pop()
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+      # Its body runs later, what stands around it now.
+      nodes += [*getattr(node, 'decorator_list', ()), node.args]
       continue
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
@@ -38,6 +42,27 @@ def file_of(name: str) -> pathlib.Path | None:
     if one.is_file():
       return one
   return None
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'import torch',
+    'if 1:\n  from torch import nn',
+    "@mark(needs.module('torch'))\ndef test(): ...",
+    'def test(one=needs.torch()): ...',
+  ],
+)
+def test_what_is_imported_is_found(text, tmp_path):
+  path = tmp_path / 'one.py'
+  path.write_text(text)
+  assert 'torch' in set(imported(path))
+
+
+def test_what_a_function_imports_is_not(tmp_path):
+  path = tmp_path / 'one.py'
+  path.write_text('def test():\n  import torch\n  needs.torch()')
+  assert not set(imported(path))
 
 
 def test_no_module_imports_torch_while_tests_are_collected():

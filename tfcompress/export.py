@@ -119,7 +119,7 @@ def _export() -> None:
   from tfcompress.data import folders
 
   ready.require(config, known)
-  folders.require(config.data)
+  folders.require(config.data, ready.needs_training_images(config, known))
   processes.go_on_watched('choose another --variant')
   from tfcompress.conversion import run
 
@@ -144,12 +144,13 @@ def _slow_here(config: types.ExportConfig) -> str:
   from tfcompress.measurement import int8
 
   why = int8.without_dot_products(environment.describe())
-  if not why or not variants.RECIPES[config.variant].calibrated:
+  recipe = variants.RECIPES[config.variant]
+  if not why or not (recipe.calibrated or recipe.mode is variants.Mode.DYNAMIC):
     return ''
   return (
-    f'{why}: int8 may be no faster than float32 here; '
-    '`python -m tfcompress.evaluate --model=FLOAT32 '
-    f'--model={config.output_dir}` measures it'
+    f'{why}: int8 may be no faster than float32 here; to see, export it as '
+    '--variant=float32 too, and give both folders to `python -m '
+    'tfcompress.evaluate`, each as a --model'
   )
 
 

@@ -282,7 +282,9 @@ def test_disagreement_is_refused():
     np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]]), np.array([0])
   )
   with pytest.raises(ValueError, match="parent's top-1 on 0.0 % of 1 held-out"):
-    parity.require(result, types.ExportConfig(artifact='a', output_dir='b'))
+    parity.require(
+      result, types.ExportConfig(artifact='a', output_dir='b'), trained=False
+    )
 
 
 @pytest.mark.parametrize('least', ['min_agreement_percent', 'min_snr_db'])
@@ -303,6 +305,12 @@ def test_disagreement_is_refused():
     ),
     ('dynamic_wi4_afp32', 'written; keep layers in float32 by', 'qat'),
     ('float16', 'written; choose another --variant, or lower --{}', 'keep'),
+    (
+      'int8 of qat',
+      'written; train its parent longer with --stage=qat, or export that '
+      'parent, or lower --{}',
+      'calibration',
+    ),
   ],
 )
 def test_a_refusal_names_what_would_help(variant, helps, no_help, least):
@@ -312,10 +320,13 @@ def test_a_refusal_names_what_would_help(variant, helps, no_help, least):
   limits = {'min_agreement_percent': 0.0, 'min_snr_db': -300.0}
   limits[least] = 100.0
   config = types.ExportConfig(
-    artifact='a', output_dir='b', variant=types.Variant(variant), **limits
+    artifact='a',
+    output_dir='b',
+    variant=types.Variant(variant.partition(' ')[0]),
+    **limits,
   )
   with pytest.raises(ValueError) as error:
-    parity.require(result, config)
+    parity.require(result, config, trained='qat' in variant)
   assert helps.format(least) in str(error.value)
   assert no_help not in str(error.value)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from tfcompress.core import measurements, records, types
 from tfcompress.measurement import preprocessing
@@ -59,15 +58,6 @@ def test_bytes_are_taken_as_they_are_unless_another_is_better():
   assert preprocessing.best(rounded, BYTES) == (RAW, [])
   other = {RAW: right(60), IMAGENET: right(92)}
   assert preprocessing.best(other, BYTES) == (IMAGENET, [])
-
-
-@pytest.mark.parametrize(('gained', 'lost'), [(5, 0), (6, 0), (30, 16), (9, 2)])
-def test_the_sign_test_against_scipy(gained, lost):
-  one = np.concatenate([right(gained, gained), right(0, lost), right(9, 20)])
-  other = np.concatenate([right(0, gained), right(lost, lost), right(9, 20)])
-  p = scipy.stats.binomtest(gained, gained + lost).pvalue
-  assert preprocessing._better(one, other) == (p <= 0.05)
-  assert not preprocessing._better(other, one)
 
 
 def test_chance_by_the_interval():

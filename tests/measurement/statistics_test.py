@@ -76,18 +76,6 @@ def test_percentile_intervals_hold_the_percentile_as_often_as_they_say():
   assert held / 400 > 0.93
 
 
-def test_wilson_interval_against_published_values():
-  # Newcombe 1998, table I: 81/263 and 15/148.
-  np.testing.assert_allclose(
-    statistics.wilson_interval(81, 263), (0.2553, 0.3662), atol=5e-5
-  )
-  np.testing.assert_allclose(
-    statistics.wilson_interval(15, 148), (0.0624, 0.1605), atol=5e-5
-  )
-  assert statistics.wilson_interval(0, 20)[0] == 0
-  assert statistics.wilson_interval(20, 20)[1] == 1
-
-
 def test_calibration_error_by_hand():
   # Confidence 0.9 and right once of twice; 0.6 and right.
   probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])

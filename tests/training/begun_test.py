@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcompress.core import configs, records, types
+from tfcompress.core import configs, processes, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import io
 from tfcompress.training import begun, defaults, run
@@ -110,7 +110,8 @@ def test_a_best_epoch_without_a_checkpoint_is_forgotten(config):
   best = folder / 'checkpoints' / 'best'
   with np.load(best / f'{first}.npz') as file:
     kept = dict(file)
-  np.savez(best / '2.npz', **kept | {'top1': 2.0})
+  zeros = {name: np.zeros_like(array) for name, array in kept.items()}
+  np.savez(best / '2.npz', **zeros | {'top1': 2.0})
   if first == 2:
     np.savez(best / '1.npz', **kept | {'top1': -1.0})
   whole = shutil.copytree(folder, f'{folder}_whole')
@@ -267,8 +268,25 @@ def test_overwrite_removes_no_folder_of_others(there, config):
   assert records.sha256(there.output_dir) == before
 
 
+def test_a_run_without_a_checkpoint_may_become_one_of_no_epochs(there):
+  for file in pathlib.Path(there.output_dir, 'checkpoints').glob('*ck*'):
+    file.unlink()
+  pathlib.Path(there.output_dir, 'manifest.json').unlink()
+  manifest = run.run(dataclasses.replace(there, epochs=0), '')
+  assert manifest.training['epochs'] == 0
+
+
+def test_runs_of_several_are_alone_in_their_folder(config, own):
+  teachers = configs.DistillConfig(teacher=(own,), generations=2)
+  config = dataclasses.replace(config, stage=types.Stage.KD, distill=teachers)
+  with processes.alone(config.output_dir, 'is training into it'):
+    with pytest.raises(ValueError, match='another process is training into it'):
+      run.run(config, '')
+    assert not list(pathlib.Path(config.output_dir).iterdir())
+
+
 @pytest.mark.long
-def test_overwrite_of_runs_of_several(config, own):
+def test_overwrite_of_runs_of_several(config, own, monkeypatch):
   """Each generation is made anew, and none is while it is only continued."""
   config = dataclasses.replace(
     config,
@@ -288,3 +306,8 @@ def test_overwrite_of_runs_of_several(config, own):
   run.run(config, '', overwrite=True)
   assert first.stat().st_mtime_ns > made
   assert tf.train.latest_checkpoint(root / 'checkpoints').endswith('ckpt-1')
+  # Ended in the first: the flags to go on with are there.
+  monkeypatch.setattr(pipelines, 'train', lambda *args, **kwargs: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    run.run(config, '--its=flags\n', overwrite=True)
+  assert (root / 'flags.cfg').read_text().startswith('--its=flags\n')

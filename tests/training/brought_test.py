@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-import scipy.stats
 import tf_keras
 
+from tests import conftest
 from tfcompress.core import configs, records, types
-from tfcompress.training import brought, outcome, run
+from tfcompress.training import brought, job, outcome, run
 
 OWN = 180.0  # mean of the channel that is an image's class; of others 60
 Scaling = types.Normalization
@@ -60,7 +60,7 @@ def test_auto_finds_the_scale_of_a_network(scaling, config, tmp_path, capsys):
   said = capsys.readouterr()
   assert f'--init_scaling=auto: {scaling.value}; top-1 of 12' in said.out
   for one in Scaling:
-    share = '100.0' if one is scaling else '33.3'
+    share = '100.0' if one is scaling else '0.0'  # all classes tie
     assert f'{one.value} {share} %' in said.out
   assert 'warning' not in said.err
 
@@ -83,12 +83,53 @@ def test_a_network_at_chance_is_said(
   assert message in said
 
 
-def test_what_chance_is():
-  """A right guess more than the limit is rarer than 1 in 20, as scipy has it."""
-  for of, classes in ((200, 2), (200, 10), (200, 100), (60, 3)):
-    limit = max(n for n in range(of) if brought.is_chance(n, of, classes))
-    assert scipy.stats.binom.sf(limit, of, 1 / classes) < 0.06
-    assert scipy.stats.binom.sf(limit - 2, of, 1 / classes) > 0.02
+def test_a_network_of_uneven_classes_is_not_far_below_itself(
+  config, tmp_path, monkeypatch, capsys
+):
+  """Its figures are of the same images, not of evenly drawn ones."""
+  images = conftest.write_folder(tmp_path / 'images')
+  for name in ('red', 'green'):
+    for index in (1, 2, 3):
+      next((images / 'validation' / name).glob(f'{index}.*')).unlink()
+  own = init(knows_one_scale(Scaling.RAW, (0, 2, 1)), Scaling.RAW, tmp_path)
+  data = types.DataSpec(dataset=f'folder:{images}')
+  monkeypatch.setattr(brought, '_IMAGES', 3)
+  manifest = run.run(dataclasses.replace(config, init=own, data=data), '')
+  assert manifest.metrics['top1_percent'] == pytest.approx(
+    100 * 4 / 6, abs=1e-3
+  )
+  assert 'points below' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('scaling', [Scaling.UNIT, Scaling.RAW])
+def test_a_teacher_at_chance_is_said(scaling, config, tmp_path, capsys):
+  path = str(tmp_path / 'teacher.keras')
+  knows_one_scale(Scaling.UNIT).save(path)
+  distill = configs.DistillConfig(teacher=(path,), teacher_scaling=scaling)
+  own = init(knows_one_scale(Scaling.RAW), Scaling.RAW, tmp_path)
+  config = dataclasses.replace(
+    config, stage=types.Stage.KD, init=own, distill=distill
+  )
+  outcome.warn_of_teachers(job.prepare(config))
+  said = capsys.readouterr().err
+  if scaling is Scaling.UNIT:
+    assert not said
+  else:
+    assert f'the teacher {path} has top-1 0.0 % on 12 validation' in said
+    assert 'another --teacher_scaling than raw' in said
+
+
+def test_scales_that_are_alike_are_said(monkeypatch, capsys):
+  numbers = np.arange(100)
+  right = iter([numbers < 60, numbers >= 41, numbers < 5, numbers < 0])
+  monkeypatch.setattr(brought, 'labelled', lambda *_: (numbers, numbers))
+  monkeypatch.setattr(brought, 'right', lambda *_: next(right))
+  model = knows_one_scale(Scaling.RAW)
+  assert brought.scaling_of(model, None, None) is Scaling.RAW
+  assert capsys.readouterr().err == (
+    'warning: no scaling is clearly the best: raw 60.0 %, unit 59.0 %; '
+    '--init_scaling says which it was trained on\n'
+  )
 
 
 def test_a_stage_far_below_its_parent_is_said(config, own, capsys):

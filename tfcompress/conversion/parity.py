@@ -122,21 +122,28 @@ def _percent(which: np.ndarray) -> float:
   return 100 * int(which.sum()) / len(which)
 
 
-def require(parity: Parity, config: types.ExportConfig) -> None:
-  """Raises ValueError where a file is too far from its parent."""
+def require(parity: Parity, config: types.ExportConfig, trained: bool) -> None:
+  """Raises ValueError where a file is too far from its parent.
+
+  Args:
+    parity: what was found.
+    config: what is least.
+    trained: the parent was trained for int8.
+  """
+  remedies = variants.remedies(config.variant, trained=trained)
   if parity.agreement_percent < config.min_agreement_percent:
     raise ValueError(
       f"the {config.variant.value} file has the parent's top-1 on "
       f'{parity.agreement_percent:.1f} % of {parity.examples} held-out images, '
       f'expected at least {config.min_agreement_percent:g} %; no model was '
-      f'written; {variants.remedies(config.variant)}, or lower --min_agreement_percent'
+      f'written; {remedies}, or lower --min_agreement_percent'
     )
   if parity.snr_db < config.min_snr_db:
     raise ValueError(
       f"the {config.variant.value} file's probabilities have a "
       f'signal-to-noise of {parity.snr_db:.1f} dB, expected at least '
       f'{config.min_snr_db:g} dB; no model was written; '
-      f'{variants.remedies(config.variant)}, or lower --min_snr_db'
+      f'{remedies}, or lower --min_snr_db'
     )
 
 

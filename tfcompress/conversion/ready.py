@@ -25,6 +25,14 @@ def require(config: types.ExportConfig, manifest: types.Manifest) -> None:
   records.require_writable(config.output_dir)
 
 
+def needs_training_images(
+  config: types.ExportConfig, manifest: types.Manifest
+) -> bool:
+  """Whether ranges are calibrated; those of a network of qat were trained."""
+  recipe = variants.RECIPES[config.variant]
+  return recipe.calibrated and not manifest.quantized
+
+
 def _require_challenge(
   config: types.ExportConfig, spec: types.ModelSpec
 ) -> None:

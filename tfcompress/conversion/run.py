@@ -50,7 +50,7 @@ def run(
   manifest = records.read_manifest(config.artifact)
   ready.require(config, manifest)
   data = config.data or manifest.data
-  source = sources.load(data)
+  source = sources.load(data, ready.needs_training_images(config, manifest))
   remarks.show(source.remarks)
   sources.require_classes(source, manifest.class_names)
   custom.register(config.custom_objects)
@@ -174,7 +174,7 @@ def _check(
     numbers = collections.Counter(
       (weight.operator, weight.dtype) for weight in tflite_file.weights(path)
     )
-  parity.require(result, config)
+  parity.require(result, config, trained=manifest.quantized)
   if why := variants.slowness(config.variant, numbers):
     print(f'warning: {why}', file=sys.stderr)
   return result, kept

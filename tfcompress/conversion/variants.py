@@ -230,13 +230,18 @@ def require_options(config: types.ExportConfig) -> None:
     )
 
 
-def remedies(variant: types.Variant, *, chosen: bool = False) -> str:
+def remedies(
+  variant: types.Variant, *, chosen: bool = False, trained: bool = False
+) -> str:
   """Returns what brings a file nearer to its parent, the cheapest first.
 
   Args:
     variant: what it was made as.
     chosen: max_drop has chosen already which layers are in float32.
+    trained: the artifact was trained for int8, so nothing else can be chosen.
   """
+  if trained:
+    return 'train its parent longer with --stage=qat, or export that parent'
   recipe = RECIPES[variant]
   if recipe.mode is Mode.FLOAT:
     return 'choose another --variant'

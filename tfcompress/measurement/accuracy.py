@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tqdm
 
-from tfcompress.core import measurements, ranks, types
+from tfcompress.core import chance, measurements, ranks, types
 from tfcompress.data import pipelines, sources
 from tfcompress.measurement import (
   opened,
@@ -230,7 +230,7 @@ def summarize(
   correct, among = (int((found.ranks < k).sum()) for k in (1, _TOP))
   percent = lambda right: 100 * right / count
   interval = lambda right: tuple(
-    100 * bound for bound in statistics.wilson_interval(right, count)
+    100 * bound for bound in chance.wilson_interval(right, count)
   )
   agreement = per_class = confusion = None
   if reference is not None and len(reference.labels) == count:

@@ -1,18 +1,15 @@
 """What a model expects of its pixels: who says it, else which fits best."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfcompress.core import measurements, types
-from tfcompress.measurement import replies, statistics
+from tfcompress.core import chance, measurements, types
+from tfcompress.measurement import replies
 from tfcompress.runtimes import interface
 
 Preprocessing = types.Preprocessing
-_LEVEL = 0.05  # of a test, two-sided
-_ALIKE = 0.01  # the share of images that two may differ on and be the same
 
 
 def told(
@@ -53,16 +50,11 @@ def best(
   """
   ordered = sorted(right, key=lambda one: -right[one].sum())
   raw, chosen = next(iter(right)), ordered[0]
-  if interface.takes_bytes(info) and not _better(right[chosen], right[raw]):
+  if interface.takes_bytes(info) and not chance.better(
+    right[chosen], right[raw]
+  ):
     return raw, []
-  doubtful = [
-    other
-    for other in ordered
-    if other is not chosen
-    and _differ(right[chosen], right[other])
-    and not _better(right[chosen], right[other])
-  ]
-  return chosen, _doubts(right, chosen, doubtful)
+  return chosen, _doubts(right, chosen, chance.rivals(right, chosen))
 
 
 def _doubts(
@@ -82,23 +74,6 @@ def _doubts(
   ]
 
 
-def _differ(one: np.ndarray, other: np.ndarray) -> bool:
-  """Whether there is much to lose by taking one of two for the other."""
-  return (one != other).mean() > _ALIKE
-
-
-def _better(one: np.ndarray, other: np.ndarray) -> bool:
-  """Whether one is right more often than by chance, by the sign test.
-
-  Of the images that only one of them classifies rightly, each should have about
-  half: McNemar's test, exact.
-  """
-  gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
-  total = gained + lost
-  tail = sum(math.comb(total, k) for k in range(gained, total + 1))
-  return 2 * tail <= _LEVEL * 2**total
-
-
 def of_chance(
   correct: int, total: int, num_classes: int, tried: bool
 ) -> list[str]:
@@ -110,8 +85,7 @@ def of_chance(
     num_classes: of them.
     tried: whether the scaling of the pixels was found by trying.
   """
-  low, _ = statistics.wilson_interval(correct, total)
-  if low > 1 / num_classes:
+  if not chance.is_luck(correct, total, num_classes):
     return []
   which = ' with any scaling of its pixels that was tried' if tried else ''
   return [

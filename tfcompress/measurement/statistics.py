@@ -75,14 +75,6 @@ def percentile_interval(
   return float(ordered[below - 1]), float(ordered[above - 1])
 
 
-def wilson_interval(correct: int, total: int) -> measurements.Interval:
-  """Returns the interval of a share (Wilson 1927), within 0..1."""
-  from scipy import stats
-
-  found = stats.binomtest(correct, total).proportion_ci(method='wilson')
-  return float(found.low), float(found.high)
-
-
 def calibration_error(probabilities: np.ndarray, correct: np.ndarray) -> float:
   """Returns the expected calibration error, 0 to 1 (Guo 2017, equation 3).
 

@@ -12,12 +12,12 @@ from tfcompress.core import configs, records, types
 FLAGS = 'flags.cfg'
 _FILE = 'checkpoints/config.json'
 _EXTENDED_FROM = 'extended_from'
-# All that a run writes; what was begun is forgotten first.
+# All that a run writes but its flags, with which it may have been started anew;
+# what was begun is forgotten first.
 _OURS = (
   'checkpoints',
   records.MANIFEST,
   records.MODEL,
-  FLAGS,
   'logs',
   'epochs',
   'steps',
@@ -129,13 +129,13 @@ def clear(
 
 def _remove(path: pathlib.Path, kept: pathlib.Path) -> None:
   """Removes a file or folder; of one around `kept`, what else is in it."""
+  gone = path.with_name(f'.{path.name}.removed')
+  shutil.rmtree(gone, ignore_errors=True)  # Of a run that was killed here.
   if path.is_dir() and not path.is_symlink():
     if _contains(path, kept):
       for inner in path.iterdir():
         _remove(inner, kept)
       return
-    gone = path.with_name(f'.{path.name}.removed')
-    shutil.rmtree(gone, ignore_errors=True)
     path.rename(gone)  # At once, so that no half of it is taken for a run.
     shutil.rmtree(gone)
   else:

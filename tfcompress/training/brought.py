@@ -1,12 +1,13 @@
 """A network that is brought in: on which scale, and whether it knows the images."""
 
-import math
+import sys
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.core import types
+from tfcompress.core import chance, ranks, types
 from tfcompress.data import pipelines, sources
 
 _IMAGES = 200
@@ -34,28 +35,26 @@ def labelled(
 
 
 def right(
-  model: tf_keras.Model,
+  scores: Callable[[tf.Tensor], tf.Tensor],
   images: np.ndarray,
   labels: np.ndarray,
-  scaling: types.Normalization = types.Normalization.RAW,
-) -> int:
-  """Returns how many images a model (B, S, S, 3) -> (B, C) puts in their class.
+) -> np.ndarray:
+  """Returns which images a network puts in their class, bool (N,).
 
   Args:
-    model: which.
-    images: raw pixels.
+    scores: of raw images (B, S, S, 3), (B, C).
+    images: raw pixels, uint8 (N, S, S, 3).
     labels: of them.
-    scaling: done to the pixels first.
   """
-  scale, offset = np.float32(scaling.scale), np.float32(scaling.offset)
-  predict = tf.function(
-    lambda pixels: model(pixels * scale + offset, training=False)
-  )
+  predict = tf.function(scores)
   found = [
-    predict(images[i : i + _BATCH].astype(np.float32)).numpy().argmax(-1)
+    ranks.of(
+      predict(images[i : i + _BATCH].astype(np.float32)).numpy(),
+      labels[i : i + _BATCH],
+    )
     for i in range(0, len(images), _BATCH)
   ]
-  return int((np.concatenate(found) == labels).sum())
+  return np.concatenate(found) == 0
 
 
 def scaling_of(
@@ -63,23 +62,33 @@ def scaling_of(
 ) -> types.Normalization:
   """Returns the scaling of pixels with which a model classifies best.
 
-  As `evaluate` finds it: all are tried on labelled images.
+  All are tried on labelled images; a line says so where none is clearly the best.
   """
   images, labels = labelled(source, data, model.input_shape[1])
-  tried = {s: right(model, images, labels, s) for s in types.Normalization}
-  best = max(tried, key=tried.get)
-  shares = ', '.join(
-    f'{s.value} {100 * count / len(labels):.1f} %' for s, count in tried.items()
+  tried = {
+    scaling: right(_scores(model, scaling), images, labels)
+    for scaling in types.Normalization
+  }
+  best = max(tried, key=lambda scaling: tried[scaling].sum())
+  percent = lambda scaling: (
+    f'{scaling.value} {100 * tried[scaling].mean():.1f} %'
   )
   print(
     f'--init_scaling=auto: {best.value}; top-1 of {len(labels)} validation '
-    f'images with {shares}',
+    f'images with {", ".join(map(percent, tried))}',
     flush=True,
   )
+  if rivals := chance.rivals(tried, best):
+    print(
+      f'warning: no scaling is clearly the best: {percent(best)}, '
+      f'{", ".join(map(percent, rivals))}; --init_scaling says which it was '
+      'trained on',
+      file=sys.stderr,
+      flush=True,
+    )
   return best
 
 
-def is_chance(count: int, of: int, classes: int) -> bool:
-  """Whether guessing gives so many right answers, within two deviations."""
-  mean = of / classes
-  return count <= mean + 2 * math.sqrt(mean * (1 - 1 / classes))
+def _scores(model: tf_keras.Model, scaling: types.Normalization):
+  scale, offset = np.float32(scaling.scale), np.float32(scaling.offset)
+  return lambda pixels: model(pixels * scale + offset, training=False)

@@ -140,8 +140,9 @@ class _FiniteLoss(tf_keras.callbacks.Callback):
     if not math.isfinite(loss):
       raise ValueError(
         f'the loss became {loss} in epoch {self._epoch + 1} at {where}; the '
-        f'last good checkpoint is kept in {self._checkpoints}; begin anew in '
-        'another --output_dir with a lower --learning_rate or --clip_norm'
+        f'last good checkpoint is kept in {self._checkpoints}; begin anew, in '
+        'another --output_dir or with --overwrite, with a lower '
+        '--learning_rate or --clip_norm'
       )
 
 

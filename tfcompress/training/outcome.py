@@ -1,10 +1,11 @@
 """Whether a stage went wrong: what it starts from, and how far below it ends."""
 
 import dataclasses
+import pathlib
 import sys
 
-from tfcompress.core import configs, records, types
-from tfcompress.training import brought
+from tfcompress.core import chance, configs, records, types
+from tfcompress.training import brought, validation
 from tfcompress.training import job as job_lib
 
 _POINTS = 5.0  # of top-1 that a stage may lose without a word
@@ -48,14 +49,12 @@ def start(job: job_lib.Job) -> Start | None:
     return None if top1 is None else Start(config.parent, top1)
   if not config.init:
     return None
-  images, labels = brought.labelled(
-    job.source, config.data, job.spec.input_size
-  )
-  right = brought.right(job.model, images, labels)
-  top1 = 100 * right / len(labels)
-  if brought.is_chance(right, len(labels), job.spec.num_classes):
+  top1 = validation.metrics(job.model, job)['top1_percent']
+  images = job.source.num_examples[types.Split.VALIDATION]
+  right = round(top1 / 100 * images)
+  if chance.is_luck(right, images, job.spec.num_classes):
     _warn(
-      f'{config.init.init_from} has top-1 {top1:.1f} % on {len(labels)} '
+      f'{config.init.init_from} has top-1 {top1:.1f} % on {images:,} '
       'validation images, no more than chance: unless it is untrained, '
       + (
         'the order of its classes may be wrong'
@@ -67,15 +66,34 @@ def start(job: job_lib.Job) -> Start | None:
   return Start(config.init.init_from, top1)
 
 
+def warn_of_teachers(job: job_lib.Job) -> None:
+  """Says so where a Keras file that teaches does no better than guessing."""
+  for teacher in job.teachers:
+    path = teacher.record.path
+    if pathlib.Path(path).is_dir():
+      continue
+    images, labels = brought.labelled(
+      job.source, job.config.data, teacher.view.size
+    )
+    right = brought.right(
+      lambda pixels, teacher=teacher: teacher.outputs(pixels)[0], images, labels
+    )
+    if chance.is_luck(int(right.sum()), len(right), job.spec.num_classes):
+      _warn(
+        f'the teacher {path} has top-1 {100 * right.mean():.1f} % on '
+        f'{len(right)} validation images, no more than chance: it may expect '
+        'pixels of another --teacher_scaling than '
+        f'{teacher.scaling.value}, or another order of classes'
+      )
+
+
 def warn_below(
   config: configs.TrainConfig, begin: Start | None, top1_percent: float
 ) -> None:
   """Says so, loudly, where a stage ended far below what it started from."""
   if begin is None or begin.top1_percent - top1_percent <= _POINTS:
     return
-  advice = (
-    _ADVICE[config.stage] if config.epochs else 'to train it on: --epochs'
-  )
+  advice = _ADVICE[config.stage] if config.epochs else '--epochs=1 or more'
   _warn(
     f'{config.output_dir} has top-1 {top1_percent:.2f} %, '
     f'{begin.top1_percent - top1_percent:.1f} points below the '

@@ -72,16 +72,15 @@ def run(
     flags_text += ''.join(f'{flag}\n' for flag in chosen)
   runs = list(sequences.expand(defaults.complete(config)))
   root = pathlib.Path(config.output_dir)
-  anew = root if overwrite and begun.in_the_way(runs) else None
-  for index, one in enumerate(runs, start=1):
-    part = index < len(runs)
-    if len(runs) > 1:
-      print(f'{index} of {len(runs)}: {one.output_dir}', flush=True)
-      _require_same_length(one, anew)
-    manifest = _run_one(
-      one, None if part else flags_text, int8_latency_ms, anew
-    )
-    anew = None  # All is removed by now.
+  records.require_writable(root)
+  with processes.alone(root, 'is training into it'):
+    anew = root if overwrite and begun.in_the_way(runs) else None
+    for index, one in enumerate(runs, start=1):
+      if len(runs) > 1:
+        print(f'{index} of {len(runs)}: {one.output_dir}', flush=True)
+        _require_same_length(one, anew)
+      manifest = _run_one(one, root, flags_text, int8_latency_ms, anew)
+      anew = None  # All is removed by now.
   return manifest
 
 
@@ -100,47 +99,47 @@ def _require_same_length(
 
 def _run_one(
   config: configs.TrainConfig,
-  flags_text: str | None,
+  root: pathlib.Path,
+  flags_text: str,
   int8_latency_ms,
   anew: pathlib.Path | None,
 ) -> types.Manifest:
-  """Makes one artifact; one without flags of its own is part of another.
+  """Makes one artifact, in `root` or, as a part of that of `root`, inside it.
 
   Whatever runs wrote into `anew` before is removed as this one begins.
   """
   folder = pathlib.Path(config.output_dir)
-  records.require_writable(folder)
-  with processes.alone(folder, 'is training into it'):
-    found = begun.Found.NOTHING if anew else begun.look(folder, config)
-    if found is begun.Found.FINISHED:
-      print(f'{folder} is there already, made with the same flags')
-      return records.read_manifest(folder)
-    tf_keras.utils.set_random_seed(config.seed)
-    if config.deterministic:
-      tf.config.experimental.enable_op_determinism()
-    job = job_lib.prepare(config, int8_latency_ms, anew=bool(anew))
-    _announce(job)
-    with pipelines.naming_corrupt_images(job.source):
-      trainee = STAGES[config.stage](job)
-    shipped = _shipped(job, trainee)
-    learner = _learner(job, trainee, shipped)
-    if anew:
-      begun.clear(anew, folder, _sources(job))
-    if found is begun.Found.OTHER_LENGTH:
-      _say_extended(job, begun.epochs_done(folder))
-    begun.write(folder, config, job.parents)
-    if trainee.plan:
-      records.write_json(folder / sequences.PLAN, trainee.plan)
-    if flags_text is not None:
-      records.write_bytes(folder / begun.FLAGS, flags_text.encode())
+  found = begun.Found.NOTHING if anew else begun.look(folder, config)
+  if found is begun.Found.FINISHED:
+    print(f'{folder} is there already, made with the same flags')
+    return records.read_manifest(folder)
+  tf_keras.utils.set_random_seed(config.seed)
+  if config.deterministic:
+    tf.config.experimental.enable_op_determinism()
+  job = job_lib.prepare(config, int8_latency_ms, anew=bool(anew))
+  _announce(job)
+  with pipelines.naming_corrupt_images(job.source):
+    trainee = STAGES[config.stage](job)
+  shipped = _shipped(job, trainee)
+  learner = _learner(job, trainee, shipped)
+  if anew:
+    begun.clear(anew, folder, _sources(job))
+  done = begun.epochs_done(folder)
+  if done and found is begun.Found.OTHER_LENGTH:
+    _say_extended(job, done)
+  begun.write(folder, config, job.parents)
+  if trainee.plan:
+    records.write_json(folder / sequences.PLAN, trainee.plan)
+  records.write_bytes(root / begun.FLAGS, flags_text.encode())
+  with pipelines.naming_corrupt_images(job.source):
     begin = outcome.start(job)
-    with pipelines.naming_corrupt_images(job.source):
-      result = {}
-      if config.epochs:
-        result = _fit(job, trainee, learner, shipped, folder)
-      manifest = _finish(job, trainee, result)
-    outcome.warn_below(config, begin, manifest.metrics['top1_percent'])
-    return manifest
+    outcome.warn_of_teachers(job)
+    result = {}
+    if config.epochs:
+      result = _fit(job, trainee, learner, shipped, folder)
+    manifest = _finish(job, trainee, result)
+  outcome.warn_below(config, begin, manifest.metrics['top1_percent'])
+  return manifest
 
 
 def _sources(job: job_lib.Job) -> list[str]:
@@ -172,21 +171,7 @@ def _fit(
   """Trains; returns how many epochs, and the best where that was asked for."""
   config = job.config
   extra = teacher_cache.of(job)
-  best = None
-  if config.keep_best or config.patience:
-    best = best_lib.Best(
-      trainee.network,
-      config,
-      trainee.settled_step,
-      begun.extended_from(folder),
-    )
-  callbacks = list(trainee.callbacks)
-  if shipped is not None:
-    callbacks.append(learner_lib.AsShipped(trainee.network, shipped))
-  if config.keep_epoch is not None:
-    callbacks.append(
-      rewind.KeepEpoch(trainee.network, config.keep_epoch, str(folder))
-    )
+  best = _best(job, trainee, folder)
   done = loop.fit(
     learner,
     schedules.optimizer(
@@ -205,7 +190,7 @@ def _fit(
       extra=extra,
     ),
     validation.stream(job),
-    callbacks=callbacks,
+    callbacks=_callbacks(config, trainee, shipped, folder),
     best=best,
     folder=folder,
     epochs=config.epochs,
@@ -214,7 +199,7 @@ def _fit(
   )
   if best is None or best.epoch is None:
     return {'epochs_done': done}
-  if best.ends(done):
+  if done < config.epochs and best.ends(done):
     print(
       f'stopped after epoch {done}: no top-1 above '
       f'{100 * best.top1:.2f} %, of epoch {best.epoch}, for '
@@ -224,6 +209,35 @@ def _fit(
     print(f'keeping epoch {best.epoch}, top-1 {100 * best.top1:.2f} %')
     best.restore()
   return {'epochs_done': done, 'best_epoch': best.epoch}
+
+
+def _best(
+  job: job_lib.Job, trainee: trainee_lib.Trainee, folder: pathlib.Path
+) -> best_lib.Best | None:
+  if not (job.config.keep_best or job.config.patience):
+    return None
+  return best_lib.Best(
+    trainee.network,
+    job.config,
+    trainee.settled_step,
+    begun.extended_from(folder),
+  )
+
+
+def _callbacks(
+  config: configs.TrainConfig,
+  trainee: trainee_lib.Trainee,
+  shipped: tf_keras.Model | None,
+  folder: pathlib.Path,
+) -> list[tf_keras.callbacks.Callback]:
+  callbacks = list(trainee.callbacks)
+  if shipped is not None:
+    callbacks.append(learner_lib.AsShipped(trainee.network, shipped))
+  if config.keep_epoch is not None:
+    callbacks.append(
+      rewind.KeepEpoch(trainee.network, config.keep_epoch, str(folder))
+    )
+  return callbacks
 
 
 def _shipped(
