@@ -492,8 +492,11 @@ def test_all_runtimes_are_tried_and_those_that_fail_named():
   assert 'onnxruntime (gpu) not measured: ' in found.stdout
 
 
-def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
-  """Teacher by its flagfile, student, int8 export, measurement, record."""
+def test_the_whole_path_from_images_to_a_score(folder, tmp_path, pytestconfig):
+  """Teacher by its flagfile, student, int8 export, measurement, record.
+
+  With --all, other ways to compare that file, too.
+  """
   flags = tmp_path / 'flags'
   flags.mkdir()
   tiny = '\n'.join(TINY)
@@ -539,6 +542,13 @@ def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
   assert record.score.final == pytest.approx(by_hand)
   assert f'{record.score.final:.3f}' in measured.stdout
 
+  if pytestconfig.getoption('--all'):
+    require_compared(tmp_path, dataset, record)
+
+
+def require_compared(tmp_path, dataset: str, record) -> None:
+  """Compares an export with figures, a broken file and a ResNet-18."""
+  size = (tmp_path / 'exported' / 'kd' / 'model.tflite').stat().st_size
   scored = run(
     'evaluate', '--model=exported/kd', '--parts=size', '--runs=10',
     '--baseline=results.json', '--baseline_size=1', cwd=tmp_path,
@@ -574,6 +584,7 @@ def test_the_whole_path_from_images_to_a_score(folder, tmp_path):
   assert record['score']['latency'] is None
 
 
+@pytest.mark.long
 def test_a_killed_run_ends_with_the_same_weights(tmp_path):
   """kill -9 in the middle of an epoch, then the same command again."""
   images = conftest.write_folder(tmp_path / 'images', train=40)

@@ -99,7 +99,13 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path, float]:
   return data, folder / 'own.keras', 100 * float((found == labels).mean())
 
 
-@pytest.mark.parametrize('stage', [types.Stage.BASELINE, types.Stage.QAT])
+@pytest.mark.parametrize(
+  'stage',
+  [
+    types.Stage.BASELINE,
+    pytest.param(types.Stage.QAT, marks=pytest.mark.long),
+  ],
+)
 def test_an_int8_file_has_the_top1_of_keras_3(stage, trained, tmp_path):
   data, model, expected = trained
   assert 60 < expected < 99  # Neither chance nor a game.

@@ -102,6 +102,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_run(config):
   same_weights(config.output_dir, killed)
 
 
+@pytest.mark.long
 def test_a_best_epoch_without_a_checkpoint_is_forgotten(config):
   """Killed after the weights were kept, before the epoch's checkpoint."""
   config = dataclasses.replace(config, keep_best=True)
@@ -172,6 +173,7 @@ def test_more_epochs_extend_a_finished_run(there, monkeypatch, capsys):
   assert 'continuing after epoch 2 of 4' in out
 
 
+@pytest.mark.long
 def test_an_extended_run_that_was_killed_ends_with_the_same_weights(there):
   longer = dataclasses.replace(there, epochs=4)
   run.run(longer, '')
