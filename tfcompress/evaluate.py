@@ -214,7 +214,8 @@ def _config(
   if FLAGS.runtime not in (None, _ALL):
     wanted = measurements.Runtime(FLAGS.runtime)
   # Of several, one whose package is missing fails when it is opened.
-  runtime_of = load.fitting_runtime if FLAGS.model[1:] else load.runtime_of
+  several = FLAGS.model[1:] or FLAGS.runtime == _ALL
+  runtime_of = load.fitting_runtime if several else load.runtime_of
   runtime = runtime_of(path, wanted)
   _require_files()
   return cli_flags.read(
@@ -223,8 +224,7 @@ def _config(
       measurements.OpenConfig,
       model=path,
       runtime=runtime,
-      image_size=FLAGS.input_size
-      or metadata.get('model', {}).get('input_size'),
+      image_size=_input_size(metadata),
     ),
     parts=parts,
     data=cli_flags.data_spec(data),
@@ -232,6 +232,11 @@ def _config(
     class_names=tuple(metadata.get('class_names', ())),
     limits=cli_flags.read(measurements.Limits),
   )
+
+
+def _input_size(metadata: dict) -> int | None:
+  """That of images for a file that takes any, as a flag or the file says."""
+  return FLAGS.input_size or metadata.get('model', {}).get('input_size')
 
 
 def _require_files() -> None:
@@ -302,11 +307,18 @@ def _on_all_runtimes(
   on = lambda **fields: dataclasses.replace(
     config, file=dataclasses.replace(config.file, **fields)
   )
+  missing = {
+    runtime: load.missing_package(runtime)
+    for runtime in load.runtimes_of(config.file.model)
+  }
+  if all(missing.values()):
+    runtime, why = next(iter(missing.items()))
+    raise ValueError(f'runtime {runtime.value} {why}')
   return [
     on(runtime=runtime, device=device)
-    for runtime in load.runtimes_of(config.file.model)
+    for runtime in missing
     for device in load.DEVICES.get(runtime, (measurements.Device.CPU,))
-    if not load.missing_package(runtime)
+    if not missing[runtime]
   ]
 
 
@@ -374,13 +386,15 @@ def _beside(
   known = [_FIGURES[name] for name in given]
   if is_plain:
     known.append(measurements.Part.ACCURACY)
-  scaling = load.metadata_of(path).get('input_scaling')
+  metadata = load.metadata_of(path)
+  scaling = metadata.get('input_scaling')
   beside = dataclasses.replace(
     config,
     file=measurements.OpenConfig(
       path,
       load.runtime_of(path, None),
       num_threads=config.file.num_threads,
+      image_size=_input_size(metadata),
     ),
     parts=tuple(part for part in config.parts if part not in known),
     input_scaling=(

@@ -135,7 +135,8 @@ def _export() -> None:
     from tfcompress.measurement import profile
     from tfcompress.reports import tables
 
-    print(tables.profile(profile.profile(config.output_dir)))
+    found = profile.profile(config.output_dir, known.model.input_size)
+    print(tables.profile(found))
 
 
 def _slow_here(config: types.ExportConfig) -> str:

@@ -143,7 +143,7 @@ def _challenge() -> tuple[challenges.Challenge, str]:
 
 
 def _check(folder: pathlib.Path) -> None:
-  from tfcompress.hosting import evaluation
+  from tfcompress.hosting import evaluation, hosts
   from tfcompress.reports import tables
 
   challenge, source = _challenge()
@@ -158,6 +158,7 @@ def _check(folder: pathlib.Path) -> None:
   challenge = dataclasses.replace(challenge, window=challenges.Window())
   with tempfile.TemporaryDirectory() as scratch:
     host, figures = _host(challenge, pathlib.Path(scratch))
+    hosts.require_classes(host)
     result = evaluation.evaluate(
       host, evaluation.HandedIn(folder.resolve(), now), figures
     )

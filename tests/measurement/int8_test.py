@@ -33,25 +33,31 @@ def record(mib: float, ratio=None, flags=('avx2',), path='a'):
   return dataclasses.replace(one, ratio=ratio, environment=cpu)
 
 
+def ratio(times: float, interval=None) -> measurements.RatioRecord:
+  return measurements.RatioRecord('a', times, interval)
+
+
 @pytest.mark.parametrize(
-  ('own', 'reference', 'ratio', 'expected'),
+  ('found', 'inverted', 'expected'),
   [
-    (1.0, 4.0, FAST, None),
-    (1.0, 4.0, LEVEL, 1.01),
-    (1.0, 4.0, SLOW, 0.8),
-    (1.0, 4.0, (0.9, None), 0.9),
-    (1.0, 1.0, SLOW, None),  # of one size: no int8 file of the same network
-    (4.0, 1.0, FAST, 0.5),  # the reference is the int8 file
-    (4.0, 1.0, LEVEL, 1 / 1.01),
-    (4.0, 1.0, SLOW, None),
-    (1.0, 4.0, None, None),
+    (FAST, False, None),
+    (LEVEL, False, (1.01, 0.98, 1.04)),
+    (SLOW, False, (0.8, 0.79, 0.81)),
+    (FAST, True, (0.5, 1 / 2.1, 1 / 1.9)),  # the reference is the int8 file
+    (LEVEL, True, (1 / 1.01, 1 / 1.04, 1 / 0.98)),
+    (SLOW, True, None),
   ],
 )
-def test_the_smaller_file_must_be_known_to_be_faster(
-  own, reference, ratio, expected
-):
-  found = int8.faster(record(own, ratio), record(reference))
-  assert found == (expected and pytest.approx(expected))
+def test_a_file_must_be_known_to_be_faster(found, inverted, expected):
+  found = int8.faster(ratio(*found), inverted)
+  shown = found and (found.latency, *found.latency_ci95)
+  assert shown == (expected and pytest.approx(expected))
+
+
+def test_without_an_interval_the_ratio_says_it():
+  assert int8.faster(ratio(0.9), False) == ratio(0.9)
+  assert int8.faster(ratio(1.1), False) is None
+  assert int8.faster(None, False) is None
 
 
 def test_what_most_of_the_time_goes_into_tells_the_numbers():
@@ -65,7 +71,7 @@ def test_what_most_of_the_time_goes_into_tells_the_numbers():
 
 
 def test_the_operators_and_the_cpu_are_named():
-  assert int8.why(record(1.0), 0.75, INT8, FLOAT) == (
+  assert int8.why(record(1.0), ratio(0.75), INT8, FLOAT) == (
     'int8 is not faster than float here, 0.75 x: its operators, each timed '
     'alone, take 1.500 ms, those of the float file 1.125; CONV_2D 1.250 ms '
     '(float 1.000), ADD 0.250 ms (float 0.125); XNNPACK runs 98.5 % of the '
@@ -74,8 +80,22 @@ def test_the_operators_and_the_cpu_are_named():
   )
   # With them, or on no x86, there is nothing to say of the CPU.
   for flags in (('avx2', 'avx512_vnni'), ('avx2', 'avx_vnni'), ()):
-    said = int8.why(record(1.0, flags=flags), 0.75, INT8, FLOAT)
+    said = int8.why(record(1.0, flags=flags), ratio(0.75), INT8, FLOAT)
     assert said.endswith('; XNNPACK runs 98.5 % of the operators')
+
+
+@pytest.mark.parametrize(
+  ('times', 'words'),
+  [
+    (SLOW, 'not faster than float here, 0.80 x: its'),
+    (
+      (1.8, (0.7, 4.6)),
+      'not shown to be faster than float here, 1.80 x (0.70 to',
+    ),
+  ],
+)
+def test_what_is_not_shown_is_not_denied(times, words):
+  assert words in int8.why(record(1.0), ratio(*times), INT8, FLOAT)
 
 
 class Found:
@@ -84,6 +104,7 @@ class Found:
   def __init__(self, record, seen, strict=False):
     self.record, self.seen, self.asked = record, seen, 0
     self.config = types.SimpleNamespace(strict=strict)
+    self.file_bytes = record.size.bytes
 
   def profile_known(self):
     self.asked += 1
@@ -104,6 +125,9 @@ def test_only_int8_beside_float_that_is_no_faster_is_explained():
   run._explain([reference, *others])
   said = [len(one.record.warnings) for one in (reference, *others)]
   assert said == [0, 0, 1, 1, 0, 0]
+  alike = Found(record(4.0, SLOW), INT8)
+  run._explain([reference, alike])
+  assert not alike.record.warnings  # It is no int8 file of the same network.
   assert slow.record.warnings[0].startswith('int8 is not faster than float')
   assert (reference.asked, fast.asked) == (1, 0)
 

@@ -1,6 +1,7 @@
 import pytest
 from ai_edge_litert import interpreter as litert
 
+from tests import cases
 from tfcompress.core import measurements, types
 from tfcompress.measurement import int8, profile
 from tfcompress.reports import tables
@@ -17,7 +18,7 @@ from tfcompress.reports import tables
   ],
 )
 def test_every_operator_is_timed_alone(variant, exported):
-  record = profile.profile(exported[variant], seconds=0.01)
+  record = profile.profile(exported[variant], 48, seconds=0.01)
   content = litert.Interpreter(f'{exported[variant]}/model.tflite')
   # LiteRT's own list ends with the delegate that took some of them over.
   expected = [
@@ -38,6 +39,24 @@ def test_every_operator_is_timed_alone(variant, exported):
   # Alone or together, it is the same work.
   total = sum(operator.ms for operator in record.operators)
   assert 0.2 < total / record.whole_ms < 5
+
+
+@pytest.mark.parametrize('name', ['freehw.tflite', 'dynbatch_reshape1.tflite'])
+def test_a_file_of_free_size_is_timed_at_that_of_its_images(name):
+  path = cases.path(name)
+  record = profile.profile(path, 40, seconds=0.001)
+  interpreter = litert.Interpreter(path)
+  [given] = interpreter.get_input_details()
+  interpreter.resize_tensor_input(given['index'], (1, 40, 40, 3))
+  interpreter.allocate_tensors()
+  shapes = {
+    tensor['name']: tuple(tensor['shape'].tolist())
+    for tensor in interpreter.get_tensor_details()
+  }
+  assert [o.shape for o in record.operators] == [
+    shapes[o.name] for o in record.operators
+  ]
+  assert max(record.operators[0].shape) > 3
 
 
 def test_a_profile_as_a_table():

@@ -133,6 +133,20 @@ def test_what_a_module_declares_to_take(tmp_path):
     np.testing.assert_array_equal(scores, [[7, 7, 7]])
 
 
+@pytest.mark.parametrize(
+  ('body', 'side'),
+  [
+    ('tf.reduce_mean(x, (1, 2))', -1),
+    # Half of what is tried first is no multiple of 32, twice that is.
+    ('tf.reduce_mean(x, (1, 2)) if x.shape[1] % 32 == 0 else 1 / 0', -1),
+    ('tf.reshape(x, (len(x), -1))', 224),  # Other sizes have other scores.
+  ],
+)
+def test_whether_a_function_takes_any_size(body, side, tmp_path):
+  backend = opened(tmp_path, f'def load_model():\n    return lambda x: {body}')
+  assert backend.inputs[0].shape == (-1, side, side, 3)
+
+
 def test_a_torch_function(tmp_path):
   torch = needs.torch()
   torch.save({'weight': torch.eye(3)}, tmp_path / 'model.pth')

@@ -101,7 +101,8 @@ class Preprocessing:
 
 def _brief(values: tuple[float, ...]) -> str:
   """One number where all are the same."""
-  return ', '.join(f'{value:g}' for value in dict.fromkeys(values))
+  shown = values[:1] if len(set(values)) == 1 else values
+  return ', '.join(f'{value:g}' for value in shown)
 
 
 class Stem(enum.Enum):

@@ -81,7 +81,11 @@ def config(
   scaling = load.metadata_of(path).get('input_scaling')
   rules_of = host.challenge.evaluation
   return measurements.MeasureConfig(
-    file=on_device(measurements.OpenConfig(path), device, host.challenge),
+    file=on_device(
+      measurements.OpenConfig(path, image_size=host.challenge.image_size),
+      device,
+      host.challenge,
+    ),
     parts=(_Part.LATENCY,),
     data=host.data,
     input_scaling=(
@@ -147,10 +151,10 @@ def _require_size(
   record: measurements.Measurement, challenge: challenges.Challenge
 ) -> None:
   """Raises ValueError where a baseline takes images of another size."""
-  sides = {side for side in record.model.inputs[0].shape[1:] if side > 3}
-  if sides - {challenge.image_size}:
+  size = record.model.image_size
+  if size != challenge.image_size:
     raise ValueError(
-      f'{challenge.baseline.model}: takes images of {max(sides)} pixels, '
+      f'{challenge.baseline.model}: takes images of {size} pixels, '
       f'{challenges.CHALLENGE} has image_size {challenge.image_size}; change '
       'one of them'
     )

@@ -28,6 +28,7 @@ _RULES = {
   r'--loader=[^:]*': challenges.LOADER,
   r'--memory_limit': f'limits.memory_mib of {challenges.CHALLENGE}',
   r'--process_limit': f'limits.processes of {challenges.CHALLENGE}',
+  r'; where it takes another size, --input_size says it': '',
   r'--time_limit': f'limits.seconds of {challenges.CHALLENGE}',
 }
 _OPENED_BY_CODE = (formats.Format.TORCH_PICKLE, formats.Format.TORCH_EXPORT)

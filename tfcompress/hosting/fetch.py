@@ -128,7 +128,7 @@ def _splits(unpacked: pathlib.Path, source: str) -> pathlib.Path:
     path for path in unpacked.iterdir() if not path.name.startswith(_BY_SYSTEMS)
   ]
   inner = found[0] if len(found) == 1 else unpacked
-  for folder in (unpacked, inner):
+  for folder in (inner, unpacked):  # The one may be called `test`.
     if folders.validation_folder(folder):
       return folder
   shown = sorted(names.printable(path.name) for path in found)[:5]

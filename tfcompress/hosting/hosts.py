@@ -40,11 +40,16 @@ class Host:
 
 
 def require_classes(host: Host) -> None:
-  """Raises ValueError where a challenge's images have other classes than it."""
-  # Here, since it takes TensorFlow.
-  from tfcompress.data import sources
+  """Raises ValueError where a challenge's images have other classes than it.
 
-  found = len(sources.load(host.data, training=False).class_names)
+  Says what is odd about the images.
+  """
+  # Here, since it takes TensorFlow.
+  from tfcompress.data import remarks, sources
+
+  source = sources.load(host.data, training=False)
+  remarks.show(source.remarks)
+  found = len(source.class_names)
   if found != host.challenge.num_classes:
     raise ValueError(
       f'{challenges.CHALLENGE}: num_classes {host.challenge.num_classes}, but '

@@ -316,7 +316,7 @@ def _class_map(path: str, classes: int) -> np.ndarray:
   try:
     with open(path) as file:
       columns = np.array(file.read(_LONGEST_MAP).split(), np.int64)
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, OverflowError) as error:
     raise ValueError(
       f'--class_map={path}: {error}; expected a whole number a line'
     ) from error

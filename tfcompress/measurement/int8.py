@@ -1,6 +1,7 @@
 """Why an int8 file is no faster than a float one. Pure functions."""
 
 import collections
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from tfcompress.core import measurements
@@ -14,21 +15,23 @@ _X86 = 'avx2'
 
 
 def faster(
-  record: measurements.Measurement, reference: measurements.Measurement
-) -> float | None:
-  """Returns how many times faster the smaller of two files is, 1 or less.
+  ratio: measurements.RatioRecord | None, inverted: bool
+) -> measurements.RatioRecord | None:
+  """Returns how many times faster a file is, where that is not shown to be so.
 
-  None where it is known to be the faster one, or where they are of one size: an
-  int8 file is the smaller one of the same network.
+  Args:
+    ratio: of it and another.
+    inverted: it is of the other and this one.
   """
-  sizes = record.size, reference.size
-  if record.ratio is None or None in sizes or sizes[0].mib == sizes[1].mib:
+  if ratio is None:
     return None
-  value = record.ratio.latency
-  low, high = record.ratio.latency_ci95 or (value, value)
-  if sizes[0].mib > sizes[1].mib:
-    value, low = 1 / value, 1 / high
-  return value if low <= 1 else None
+  value = ratio.latency
+  low, high = ratio.latency_ci95 or (value, value)
+  if inverted:
+    value, low, high = 1 / value, 1 / high, 1 / low
+  interval = ratio.latency_ci95 and (low, high)
+  found = dataclasses.replace(ratio, latency=value, latency_ci95=interval)
+  return found if low <= 1 else None
 
 
 def is_int8(profile: measurements.ProfileRecord) -> bool:
@@ -48,7 +51,7 @@ def _share(profile: measurements.ProfileRecord, dtypes: Sequence[str]) -> float:
 
 def why(
   record: measurements.Measurement,
-  times: float,
+  times: measurements.RatioRecord,
   own: measurements.ProfileRecord,
   other: measurements.ProfileRecord,
 ) -> str:
@@ -56,7 +59,7 @@ def why(
 
   Args:
     record: of the int8 file.
-    times: how many times faster it is.
+    times: how many times faster it is, as `faster` returns it.
     own: where its time goes.
     other: where that of the float file goes.
   """
@@ -68,7 +71,7 @@ def why(
     for name in most
   )
   parts = [
-    f'int8 is not faster than float here, {times:.2f} x: its '
+    f'int8 is not {_shown(times)}: its '
     f'operators, each timed alone, take {sum(taken.values()):.3f} ms, those of '
     f'the float file {sum(before.values()):.3f}; {operators}'
   ]
@@ -77,6 +80,17 @@ def why(
     parts.append(f'XNNPACK runs {delegated:.1f} % of the operators')
   parts.append(without_dot_products(record.environment))
   return '; '.join(filter(None, parts))
+
+
+def _shown(times: measurements.RatioRecord) -> str:
+  """Such as 'faster than float here, 0.93 x'."""
+  if times.latency <= 1 or not times.latency_ci95:
+    return f'faster than float here, {times.latency:.2f} x'
+  low, high = times.latency_ci95
+  return (
+    f'shown to be faster than float here, {times.latency:.2f} x '
+    f'({low:.2f} to {high:.2f})'
+  )
 
 
 def _by_operator(profile: measurements.ProfileRecord) -> Mapping[str, float]:

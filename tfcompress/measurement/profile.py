@@ -21,17 +21,24 @@ _WARMUP_RUNS, _LEAST_RUNS = 5, 10
 _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items()}
 
 
-def profile(path: str, seconds: float = 0.1) -> measurements.ProfileRecord:
+def profile(
+  path: str, image_size: int, seconds: float = 0.1
+) -> measurements.ProfileRecord:
   """Times a file and each of its operators, on random inputs, one thread.
 
   Args:
     path: a `.tflite`, or an export folder with one.
+    image_size: height and width of its images, where it takes any.
     seconds: for each operator, and ten times that for the whole; ten runs at
       least.
   """
   content = interface.file_of(path).read_bytes()
   model = tflite_file.model_of(content)
   graph = model.subgraphs[0]
+  if shapes := _shapes(content, image_size):
+    for index, tensor in enumerate(graph.tensors):
+      tensor.shape, tensor.shapeSignature = shapes[index], None
+    content = tflite_file.packed(model)
   unpacking = tflite_file.unpacking(model, graph)
   operators = tuple(
     _record(model, graph, operator, unpacking, seconds)
@@ -41,6 +48,27 @@ def profile(path: str, seconds: float = 0.1) -> measurements.ProfileRecord:
   return measurements.ProfileRecord(
     operators, _median_ms(content, 10 * seconds)
   )
+
+
+def _shapes(content: bytes, image_size: int) -> dict[int, list[int]]:
+  """The shapes of the tensors of a file of free size, for images of a size."""
+  interpreter = litert.Interpreter(model_content=content, num_threads=1)
+  free = [
+    given
+    for given in interpreter.get_input_details()
+    if -1 in given['shape_signature']
+  ]
+  for given in free:
+    batch, *sides = (int(side) for side in given['shape_signature'])
+    sides = [image_size if side < 0 else side for side in sides]
+    interpreter.resize_tensor_input(given['index'], [max(1, batch), *sides])
+  if not free:
+    return {}
+  interpreter.allocate_tensors()
+  return {
+    tensor['index']: tensor['shape'].tolist()
+    for tensor in interpreter.get_tensor_details()
+  }
 
 
 def _record(

@@ -50,7 +50,7 @@ def measure(
   loading = timed.begin_import() if _takes_tensorflow(configs) else None
   found = [_Found(config) for config in configs]
   for one in found:
-    one.attempt(one.describe)
+    one.attempt(one.describe, len(configs) == 1)
     _require(with_baseline, found)
   # First, for it finds that the images are of other classes.
   reference = None
@@ -108,6 +108,10 @@ class _Found:
       isolation=sandbox.record(level),
     )
 
+  @property
+  def file_bytes(self) -> int:
+    return size.measure(self.config.file.model).bytes
+
   def attempt(self, part: Callable[..., None], *arguments) -> None:
     """Measures a part, unless the model has failed; its failure is recorded."""
     if not self.record.failure:
@@ -122,15 +126,18 @@ class _Found:
   def warn(self, *sentences: str) -> None:
     self.add(warnings=(*self.record.warnings, *sentences))
 
-  def describe(self) -> None:
-    """Opens the model: what it is, its size, and the memory it takes."""
+  def describe(self, alone: bool) -> None:
+    """Opens the model: what it is, its size, and the memory it takes.
+
+    Args:
+      alone: whether it is the only one that is measured.
+    """
     parts = self.config.parts
     if Part.SIZE in parts:
       self.add(size=size.measure(self.config.file.model))
     with opened.Opened(self.config.file, self.config.limits) as model:
       about = model.about
-      _require_size(about, self.config.file)
-      self.warn(*_of_interface(about))
+      self.warn(*_of_size(about, self.config, alone), *_of_interface(about))
       self.add(
         model=dataclasses.replace(
           self.record.model,
@@ -169,7 +176,11 @@ class _Found:
     for batch_size in self.config.batch_sizes:
       with opened.Opened(file, self.config.limits) as model:
         latency.prepare(model, self.config, self.images)
-        rate = model.throughput(batch_size, _RATE_SECONDS)
+        try:
+          rate = model.throughput(batch_size, _RATE_SECONDS)
+        except opened.ModelError as error:  # Of this size alone.
+          self.warn(f'no throughput of batches of {batch_size}: {error}')
+          continue
         rates.append(measurements.ThroughputRecord(batch_size, rate))
     self.add(throughput=tuple(rates))
 
@@ -226,13 +237,25 @@ def _of_own_code(file: measurements.OpenConfig) -> tuple[str, ...]:
   )
 
 
-def _require_size(about: replies.Opened, file: measurements.OpenConfig) -> None:
-  """Raises ModelError where images of another size were asked for."""
-  if file.image_size not in (None, about.image_size):
+def _of_size(
+  about: replies.Opened, config: measurements.MeasureConfig, alone: bool
+) -> Iterator[str]:
+  """What is to be said where images of another size were asked for.
+
+  A challenge says it in its own words.
+
+  Raises:
+    ModelError: no other model can have been meant.
+  """
+  wanted = config.file.image_size
+  if config.strict or wanted in (None, about.image_size):
+    return
+  made = f'made for images of {about.image_size} pixels'
+  if alone:
     raise opened.ModelError(
-      f'{file.model}: made for images of {about.image_size} pixels, got '
-      f'--input_size={file.image_size}; leave it out'
+      f'{config.file.model}: {made}, got --input_size={wanted}; leave it out'
     )
+  yield f'it is {made}, and gets those: --input_size={wanted} is for others'
 
 
 def _of_interface(about: replies.Opened) -> Iterator[str]:
@@ -294,13 +317,14 @@ def _explain(found: Sequence[_Found]) -> None:
   """Says why an int8 file is not faster than the float one it is timed with."""
   timed = list(filter(_is_profiled, found))
   if not timed or timed[0].record.ratio:
-    return  # The first of all is none that can be profiled.
+    return  # Their times are compared with those of another runtime.
   profile_of = functools.cache(lambda one: one.profile_known())
   for one in timed[1:]:
-    times = int8.faster(one.record, timed[0].record)
-    if times is None:
+    # An int8 file is the smaller one of the same network.
+    small, large = sorted((one, timed[0]), key=lambda of: of.file_bytes)
+    times = int8.faster(one.record.ratio, inverted=small is not one)
+    if times is None or small.file_bytes == large.file_bytes:
       continue
-    small, large = sorted((one, timed[0]), key=lambda of: of.record.size.mib)
     own = profile_of(small)
     if own is None or not int8.is_int8(own):
       continue

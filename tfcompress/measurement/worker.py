@@ -197,7 +197,8 @@ class Worker:
     """Times every operator of a `.tflite`."""
     from tfcompress.measurement import profile
 
-    return profile.profile(self._config.model)
+    size = interface.image_size(self.backend, self._config)
+    return profile.profile(self._config.model, size)
 
   def _times(
     self, runs: int, fresh: bool = True, witnesses=(), kept=None

@@ -227,7 +227,6 @@ def _captions(
   if any(record.latency_ms for record in records):
     lines.append('ms: mean of one image; ± and ranges: 95 % confidence')
   ratios = [record.ratio for record in records if record.ratio]
-  reference = 'the reference'
   if ratios:
     reference = _called(ratios[0].reference, records, called)
     lines.append(
@@ -236,19 +235,27 @@ def _captions(
     known = [ratio for ratio in ratios if ratio.latency_ci95]
     if not all(map(notes.distinguishable, known)):
       lines.append('~: no difference shown, as the range has 1 in it')
-  elif not _agreement(records[0]):
-    reference = called[0]
   first = _first(records)
   if first and (first.size or first.accuracy):
     name = _called(first.model.path, records, called)
     lines.append(f'x smaller, points of top-1: against {name}')
   if any(map(_agreement, records)):
-    lines.append(f'same top-1: images with the same answer as {reference}')
+    agreed = _agreed_with(records, called)
+    lines.append(f'same top-1: images with the same answer as {agreed}')
   sources = {r.score.baseline.source for r in records if r.score}
   lines += [f'baseline of the score: {source}' for source in sorted(sources)]
   if any(map(_balanced, records)):
     lines.append("balanced: the mean of the classes' own top-1")
   return [names.printable(line) for line in lines]
+
+
+def _agreed_with(records: Sequence[Measurement], called: Sequence[str]) -> str:
+  """Whose answers those of the others are compared with: it has no such figure."""
+  for record, name in zip(records, called):
+    if record.accuracy and record.accuracy.agreement_percent is None:
+      return name
+  ratio = next((record.ratio for record in records if record.ratio), None)
+  return _called(ratio.reference, records, called) if ratio else 'the baseline'
 
 
 def _called(

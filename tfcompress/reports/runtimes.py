@@ -79,9 +79,10 @@ def _captions(records: Sequence[measurements.Measurement]) -> list[str]:
   lines = []
   if any(record.latency_ms for record in records):
     lines.append('ms: mean of one image ± half its 95 % interval')
-  accuracy = [record.accuracy for record in records if record.accuracy]
-  if any(one.agreement_percent is not None for one in accuracy):
+  classified = [record for record in records if record.accuracy]
+  agrees = lambda record: record.accuracy.agreement_percent is not None
+  if any(map(agrees, classified)):
     lines.append(
-      f'same top-1: images with the same answer as in {_name(records[0])}'
+      f'same top-1: images with the same answer as in {_name(classified[0])}'
     )
   return lines

@@ -113,10 +113,14 @@ def _probed(
     except Exception as error:  # A user's code may raise anything.
       failures.append(tensorflow_call.reason(error))
       continue
-    if -1 in given.shape[1:] and not _runs(function, given, 1, size // 2):
+    runs = lambda batch, size, given=given, scores=scores: (
+      _classes(function, given, batch, size) == scores.shape[1]
+    )
+    # Of half or twice the size, too: any may be meant.
+    if -1 in given.shape[1:] and not (runs(1, size // 2) or runs(1, 2 * size)):
       given = _filled(given, size)
     batch = given.shape[0]
-    if batch < 0 and not _runs(function, given, 2, size):
+    if batch < 0 and not runs(2, size):
       batch = 1
     given = dataclasses.replace(given, shape=(batch, *given.shape[1:]))
     shape = (batch, scores.shape[1])
@@ -128,13 +132,14 @@ def _probed(
   )
 
 
-def _runs(function: Callable, given: Info, batch: int, size: int) -> bool:
-  """Whether a batch of images of a size gives a row for every image."""
+def _classes(
+  function: Callable, given: Info, batch: int, size: int
+) -> int | None:
+  """How many scores an image of a size gets; None where such a batch fails."""
   try:
-    _scores(function, given, batch, size)
+    return _scores(function, given, batch, size).shape[1]
   except Exception:  # Likewise.
-    return False
-  return True
+    return None
 
 
 def _scores(

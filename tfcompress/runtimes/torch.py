@@ -82,7 +82,7 @@ class Torch:
         failures.append(str(error))
         continue
       _check(path, output, abs(shape[0]))
-      if -1 in shape[1:] and not self._takes_smaller(shape, output):
+      if -1 in shape[1:] and not self._takes_others(shape, output):
         shape = self._filled(shape)
       if shape[0] < 0 and not self._takes_two(shape, output):
         shape = (1, *shape[1:])
@@ -102,15 +102,17 @@ class Torch:
     except ValueError:
       return False
 
-  def _takes_smaller(
-    self, shape: tuple[int, ...], output: torch.Tensor
-  ) -> bool:
-    """Whether images of half the size run, too: any may be meant."""
-    half = [self._size // 2 if side < 0 else side for side in shape[1:]]
-    try:
-      return self._output(self._zeros((1, *half), 1)).shape == output.shape
-    except ValueError:
-      return False
+  def _takes_others(self, shape: tuple[int, ...], output: torch.Tensor) -> bool:
+    """Whether images of half or twice the size run, too: any may be meant."""
+    for size in (self._size // 2, 2 * self._size):
+      sides = [size if side < 0 else side for side in shape[1:]]
+      try:
+        other = self._output(self._zeros((1, *sides), 1))
+      except ValueError:
+        continue
+      if other.shape[1:] == output.shape[1:]:
+        return True
+    return False
 
   def _filled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape with the size of an image where that is free."""
