@@ -116,6 +116,7 @@ _define_flags()
 def _init(folder: pathlib.Path) -> None:
   from tfcompress.hosting import hosts, repository
 
+  repository.require_new(folder)  # Images may take minutes to be made.
   challenge, files = _new_challenge()
   has_images = _has_images(challenge)
   if has_images:  # Before anything is written.

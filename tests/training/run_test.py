@@ -241,7 +241,9 @@ def test_a_teacher_of_other_classes_is_refused(config, small, tmp_path):
     run.run(config, '')
 
 
-@pytest.mark.parametrize('suffix', ['.keras', '.h5'])
+@pytest.mark.parametrize(
+  'suffix', ['.keras', pytest.param('.h5', marks=pytest.mark.long)]
+)
 def test_a_teacher_may_be_a_file(suffix, quick, own, tmp_path):
   path = str(tmp_path / f'teacher{suffix}')
   model, _ = io.load(own)
@@ -433,6 +435,7 @@ def test_golden_numbers_of_a_training():
 GOLDEN_LOSSES = (1.694576, 0.865814, 0.476727)
 
 
+@pytest.mark.long
 def test_a_lottery_ticket_begins_with_the_weights_of_an_early_epoch(
   quick, own, tmp_path
 ):
@@ -496,6 +499,7 @@ def test_a_slimmed_run_that_was_stopped_keeps_to_its_plan(config, small):
   assert second.model.channels[name] == first.model.channels[name] - 1
 
 
+@pytest.mark.long
 def test_a_teachers_outputs_are_kept_where_views_are_few(
   quick, own, tmp_path, monkeypatch
 ):
@@ -592,6 +596,7 @@ def test_what_cannot_be_done_is_said(stage, change, message, config, small):
   assert not (pathlib.Path(config.output_dir) / 'manifest.json').exists()
 
 
+@pytest.mark.long
 def test_nothing_follows_qat(quick, own, tmp_path):
   qat = as_stage(quick, types.Stage.QAT, own)
   qat = dataclasses.replace(qat, epochs=1, output_dir=str(tmp_path / 'qat'))

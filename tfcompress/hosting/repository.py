@@ -55,10 +55,7 @@ def create(
   Raises:
     ValueError: there is something in the folder.
   """
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise ValueError(
-      f'{folder}: there is something already; choose a new folder'
-    )
+  require_new(folder)
   folder = folder.absolute()
   folder.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(
@@ -67,6 +64,14 @@ def create(
     made = pathlib.Path(scratch, 'made')
     _fill(made, challenge, files)
     made.replace(folder)
+
+
+def require_new(folder: pathlib.Path) -> None:
+  """Raises ValueError where there is something in a folder."""
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise ValueError(
+      f'{folder}: there is something already; choose a new folder'
+    )
 
 
 def read(folder: pathlib.Path) -> challenges.Challenge:
