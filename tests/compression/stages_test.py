@@ -66,6 +66,10 @@ def test_flags_that_repeat_the_network_build_none():
   assert [parent for _, parent, _ in links(names, said)] == [
     '', '1_baseline', '2_slim',
   ]  # fmt: skip
+  # What the builder does not say has its default there, too.
+  defaults = {'depth': '18', 'stem': 'conv7_pool', 'blocks': ''}
+  said['prune'] = network | defaults
+  assert links(names, said)[2] == ('3_prune', '2_slim', '')
   said['prune'] = network | {'width_multiplier': '0.5'}
   with pytest.raises(ValueError, match='by --width_multiplier, and drops'):
     chain(names, said)

@@ -200,9 +200,15 @@ def _without_repeated(
     name: value
     for name, value in stage.flags.items()
     if name not in _MODEL_FLAGS
-    or _number(builder.flags.get(name, '')) != _number(value)
+    or _number(builder.flags.get(name, _default(name))) != _number(value)
   }
   return dataclasses.replace(stage, flags=flags)
+
+
+def _default(name: str) -> str:
+  """What a flag of the model says where it is left out, '' for nothing."""
+  value = getattr(types.ModelSpec(), name)
+  return '' if value in (None, ()) else str(getattr(value, 'value', value))
 
 
 def _number(text: str) -> float | str:

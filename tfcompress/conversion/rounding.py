@@ -7,6 +7,7 @@ the flatbuffer, where every reader of TFLite files looks for them.
 
 import contextlib
 import io
+import sys
 import warnings
 from collections.abc import Mapping
 
@@ -131,13 +132,17 @@ def _made(engine: quantizer.Quantizer, file: float_files.FloatFile) -> bytes:
   for name, most in file.magnitudes.items():
     chosen[name] = {'min': -most, 'max': most}
   # Asked for no progress bar it still draws two, for files of 100 tensors.
-  nowhere = contextlib.redirect_stderr(io.StringIO())
-  with warnings.catch_warnings(), nowhere:
-    # It opens the float file with a setting that is for debugging.
-    warnings.simplefilter('ignore', UserWarning)
-    content = engine.quantize(
-      chosen or None, enable_progress_bar=False, enable_progress_report=False
-    ).quantized_model
+  said = io.StringIO()
+  try:
+    with warnings.catch_warnings(), contextlib.redirect_stderr(said):
+      # It opens the float file with a setting that is for debugging.
+      warnings.simplefilter('ignore', UserWarning)
+      content = engine.quantize(
+        chosen or None, enable_progress_bar=False, enable_progress_report=False
+      ).quantized_model
+  except Exception:
+    print(said.getvalue(), file=sys.stderr)
+    raise
   return _with_constants_inside(content)
 
 

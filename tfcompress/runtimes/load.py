@@ -138,7 +138,10 @@ def metadata_of(path: str) -> dict:
   metadata = file.parent / records.METADATA
   if file.suffix != '.tflite' or not metadata.is_file():
     return {}
-  ours = records.read_json(metadata).get('tfcompress')
+  try:
+    ours = records.read_json(metadata).get('tfcompress')
+  except ValueError:  # Other tools call files of theirs so, too.
+    return {}
   if not isinstance(ours, dict) or ours.get('sha256') != records.sha256(file):
     return {}
   return ours
