@@ -22,6 +22,9 @@ _IMAGES = 200
 _SOFTWARE_GPU = '/usr/lib/chromium/vk_swiftshader_icd.json'
 # Half of the images differ from the next one by that, at least.
 _TELLING = 0.1
+# Of images; another library's rounding may turn a few, and the largest of
+# thousands says nothing of the others.
+_MOST = 0.99
 _NAME_WIDTH, _WIDTH = 28, 14
 _CAPTION = """
 Probabilities of {} images in the evaluator's process, against the file's own
@@ -173,9 +176,14 @@ def _cell(
     return Cell(None, note, is_failure=is_own)
   if not np.array_equal(found.labels, images.labels):
     return Cell(None, 'the images came in another order', is_failure=True)
-  difference = float(np.abs(found.probabilities - expected).max())
+  differences = np.abs(found.probabilities - expected).max(axis=1)
+  difference = float(differences.max())
   if difference <= samples.EQUAL:
     return Cell(difference)
-  if difference <= sample.tolerance and not is_own:
-    return Cell(difference, sample.reason)
+  most = float(np.quantile(differences, _MOST))
+  if most <= sample.tolerance and not is_own:
+    return Cell(
+      difference,
+      f'{sample.reason}; {100 * _MOST:g} % of images within {sample.tolerance:g}',
+    )
   return Cell(difference, 'WRONG', is_failure=True)
