@@ -204,6 +204,7 @@ def kill_in_the_middle(folder: pathlib.Path, command: list[str]) -> None:
   child.wait()
 
 
+@pytest.mark.long
 def test_a_pipeline_is_killed_goes_on_and_is_there(home, folder):
   arguments = ['--flagfile=p.cfg', f'--dataset=folder:{folder}']
   command = [sys.executable, '-m', 'tfcompress.compress', *arguments]

@@ -12,6 +12,7 @@ from tfcompress.measurement import accuracy
 from tfcompress.runtimes import load
 from tfcompress.training import run as training_run
 
+pytestmark = pytest.mark.long
 ROOT = pathlib.Path(__file__).parents[1]
 SIZE = 32
 
@@ -99,13 +100,7 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, pathlib.Path, float]:
   return data, folder / 'own.keras', 100 * float((found == labels).mean())
 
 
-@pytest.mark.parametrize(
-  'stage',
-  [
-    types.Stage.BASELINE,
-    pytest.param(types.Stage.QAT, marks=pytest.mark.long),
-  ],
-)
+@pytest.mark.parametrize('stage', [types.Stage.BASELINE, types.Stage.QAT])
 def test_an_int8_file_has_the_top1_of_keras_3(stage, trained, tmp_path):
   data, model, expected = trained
   assert 60 < expected < 99  # Neither chance nor a game.

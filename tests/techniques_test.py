@@ -91,7 +91,7 @@ TECHNIQUES = {
   'kd attention': [taught(attention=('joined', 'stem_relu:joined'))],
 }
 # Together they have each stage.
-OFTEN = {'slim macs', 'prune 2:4', 'cluster', 'slim, kd, prune, qat'}
+OFTEN = {'slim macs', 'prune 2:4', 'cluster', 'qat', 'kd attention'}
 
 
 @dataclasses.dataclass(frozen=True)

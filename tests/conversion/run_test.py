@@ -44,12 +44,23 @@ def weight_dtypes(path: str) -> set[str]:
   ('variant', 'weights', 'io_dtype'),
   [
     (types.Variant.FLOAT32, 'float32', 'float32'),
-    (types.Variant.FLOAT16, 'float16', 'float32'),
-    (types.Variant.DYNAMIC, 'int8', 'float32'),
+    pytest.param(
+      types.Variant.FLOAT16, 'float16', 'float32', marks=pytest.mark.long
+    ),
+    pytest.param(
+      types.Variant.DYNAMIC, 'int8', 'float32', marks=pytest.mark.long
+    ),
     (types.Variant.INT8, 'int8', 'uint8'),
-    (types.Variant.STATIC_WI8_AI8, 'int8', 'uint8'),
+    pytest.param(
+      types.Variant.STATIC_WI8_AI8, 'int8', 'uint8', marks=pytest.mark.long
+    ),
     (types.Variant.DYNAMIC_WI8_AFP32, 'int8', 'float32'),
-    (types.Variant.WEIGHT_ONLY_WI8_AFP32, 'int8', 'float32'),
+    pytest.param(
+      types.Variant.WEIGHT_ONLY_WI8_AFP32,
+      'int8',
+      'float32',
+      marks=pytest.mark.long,
+    ),
   ],
 )
 def test_a_variant_has_the_numbers_its_name_says(

@@ -16,6 +16,8 @@ from tfcompress.core import challenges, measurements, records, types
 from tfcompress.hosting import baseline as baseline_lib
 from tfcompress.hosting import hosts, repository, verification
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 RANKED, FAILED = challenges.Status.RANKED, challenges.Status.FAILED
 

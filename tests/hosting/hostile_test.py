@@ -29,6 +29,12 @@ pytestmark = needs.bubblewrap
 ALIKE = {
   'counts_its_calls',
   'counts_the_images',
+  'eats_shared_memory',
+  'forks_without_end',
+  'prints_a_forged_result',
+  'reads_another_submission',
+  'remembers_in_files_of_the_system',
+  'unpacks_its_archive',
   'eats_a_disk_of_its_own',
   'eats_a_disk_of_memory',
   'eats_memory_in_flight',

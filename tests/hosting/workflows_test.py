@@ -202,6 +202,7 @@ def in_history(host) -> list[dict]:
   return [json.loads(line)['entry'] for line in lines]
 
 
+@pytest.mark.long
 @needs.bubblewrap
 def test_a_submission_on_its_way_to_the_leaderboard(host, models, images):
   host, api = host

@@ -163,6 +163,7 @@ def test_a_failure_keeps_what_was_measured_before(data, tmp_path):
   assert record.latency_ms is None
 
 
+@pytest.mark.long
 def test_memory_grows_with_the_model(exported, data, tmp_path):
   from tfcompress.conversion import tflite
   from tfcompress.models import resnet

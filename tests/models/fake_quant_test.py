@@ -477,6 +477,7 @@ def mobile() -> tf_keras.Model:
   return tf_keras.Model(image, x)
 
 
+@pytest.mark.long
 def test_a_mobile_network_goes_through():
   tf_keras.utils.set_random_seed(1)
   model = mobile()

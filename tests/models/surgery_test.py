@@ -128,7 +128,14 @@ def test_removing_what_is_zero_changes_no_output(name):
   )
 
 
-@pytest.mark.parametrize('depth', [18, 34, 50])
+@pytest.mark.parametrize(
+  'depth',
+  [
+    18,
+    pytest.param(34, marks=pytest.mark.long),
+    pytest.param(50, marks=pytest.mark.long),
+  ],
+)
 def test_the_smaller_network_is_the_one_its_spec_builds(depth):
   model = with_random_weights(resnet_of(depth))
   channels = channels_lib.of(model)

@@ -153,7 +153,7 @@ def test_a_student_of_a_larger_teacher_has_one_figure(student, root, tmp_path):
   ('size', 'inside', 'precision'),
   [
     pytest.param(64, None, 'bfloat16', marks=needs.bfloat16),
-    (80, 48, 'none'),
+    pytest.param(80, 48, 'none', marks=pytest.mark.long),
   ],
 )
 def test_what_is_shown_while_training_is_what_ships(

@@ -279,7 +279,13 @@ def test_a_teacher_may_be_a_keras_3_file_on_another_scale(config, tmp_path):
     teacher_lib.load(distill, ('a', 'b'), 'float32')
 
 
-@pytest.mark.parametrize('split', types.Split)
+@pytest.mark.parametrize(
+  'split',
+  [
+    types.Split.TRAIN,
+    pytest.param(types.Split.VALIDATION, marks=pytest.mark.long),
+  ],
+)
 def test_an_image_that_does_not_decode_is_named(split, quick, tmp_path):
   root = conftest.write_folder(tmp_path / 'images')
   (root / split.value / 'red' / '2.JPEG').write_bytes(b'no image')
