@@ -48,6 +48,15 @@ def test_scores_rank_where_probabilities_are_rounded_to_equal_ones():
   assert (record.top1_percent, record.top5_percent) == (0, 50)
 
 
+def test_what_others_make_of_equal_scores_is_said():
+  scores = np.array([[7, 7, 1], [7, 7, 1], [1, 2, 9], [9, 0, 9], [0, 5, 1]])
+  labels = np.array([0, 1, 2, 0, 0])
+  [sentence] = accuracy._of_ties(scores, labels)
+  assert sentence.startswith('2 of 5 images have their class and others at the')
+  assert sentence.endswith('where the first of equals counts, top-1 is 60.00 %')
+  assert not list(accuracy._of_ties(scores[2:3], labels[2:3]))
+
+
 @pytest.mark.parametrize(
   ('classes', 'known'), [(4, False), (5, False), (6, True)]
 )

@@ -114,7 +114,8 @@ def measure(
     tried=tried is not None,
   )
   # Of candidates none of which fits, no one is expected to be the best.
-  found = dataclasses.replace(found, warnings=tuple(by_chance or doubts))
+  warnings = (*(by_chance or doubts), *_of_ties(found.scores, found.labels))
+  found = dataclasses.replace(found, warnings=warnings)
   return found, measurements.DatasetRecord(
     name=source.name,
     split=types.Split.VALIDATION.value,
@@ -212,6 +213,18 @@ class _Kept:
     """Returns the images with theirs of all scores (N, C)."""
     images = list(self._found.values())
     return witness.Witness(np.array(images), scores[list(self._found)])
+
+
+def _of_ties(scores: np.ndarray, labels: np.ndarray) -> Iterator[str]:
+  """What others, who take the first of equal scores, would call top-1."""
+  first = scores.argmax(axis=1) == labels
+  lost = int((first & (ranks.of(scores, labels) > 0)).sum())
+  if lost:
+    yield (
+      f'{lost:,} of {len(labels):,} images have their class and others at the '
+      'same highest score, as rounded outputs may, and count as wrong; where the '
+      f'first of equals counts, top-1 is {100 * first.mean():.2f} %'
+    )
 
 
 def summarize(
