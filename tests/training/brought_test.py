@@ -158,3 +158,15 @@ def test_a_stage_a_little_below_its_parent_is_not_said(config, capsys):
   assert not capsys.readouterr().err
   outcome.warn_below(config, outcome.Start('parent', 60.0), 54.9)
   assert '5.1 points below the 60.00 % of parent' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('taught', [True, False])
+def test_who_has_a_teacher_is_not_told_to_take_one(taught, config, capsys):
+  distill = configs.DistillConfig(teacher=('parent',)) if taught else None
+  config = dataclasses.replace(
+    config, stage=types.Stage.SLIM, epochs=1, distill=distill
+  )
+  outcome.warn_below(config, outcome.Start('parent', 60.0), 50.0)
+  said = capsys.readouterr().err
+  assert ('--teacher with the parent' in said) != taught
+  assert 'or fewer channels to remove' in said

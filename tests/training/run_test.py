@@ -17,7 +17,7 @@ from tests import conftest, needs
 from tfcompress.core import configs, records, types
 from tfcompress.data import pipelines
 from tfcompress.models import io
-from tfcompress.training import run, teacher_cache
+from tfcompress.training import job, run, teacher_cache
 
 SMALL_SPEC = dataclasses.replace(conftest.TINY_SPEC, blocks=(1, 1))
 
@@ -297,6 +297,13 @@ def test_an_image_that_does_not_decode_is_named(split, quick, tmp_path):
     quick, data=data, epochs=1, output_dir=quick.output_dir + '_skip'
   )
   assert run.run(skipping, '').data == data
+
+
+@pytest.mark.parametrize(('batch', 'left'), [(25, 11), (36, 0), (34, 2)])
+def test_images_that_an_epoch_leaves_out_are_said(batch, left, quick, capsys):
+  job.prepare(dataclasses.replace(quick, batch_size=batch))
+  said = f'of {batch} images alone, so it leaves out {left} of 36, others each'
+  assert (said in capsys.readouterr().out) == (left > 3.6)
 
 
 def test_a_batch_is_at_most_all_images(quick, capsys):

@@ -42,14 +42,13 @@ def right(
   """Returns which images a network puts in their class, bool (N,).
 
   Args:
-    scores: of raw images (B, S, S, 3), (B, C).
+    scores: of raw images (B, S, S, 3), (B, C); a function that is traced once.
     images: raw pixels, uint8 (N, S, S, 3).
     labels: of them.
   """
-  predict = tf.function(scores)
   found = [
     ranks.of(
-      predict(images[i : i + _BATCH].astype(np.float32)).numpy(),
+      scores(images[i : i + _BATCH].astype(np.float32)).numpy(),
       labels[i : i + _BATCH],
     )
     for i in range(0, len(images), _BATCH)
@@ -65,8 +64,15 @@ def scaling_of(
   All are tried on labelled images; a line says so where none is clearly the best.
   """
   images, labels = labelled(source, data, model.input_shape[1])
+  predict = tf.function(
+    lambda pixels: model(pixels, training=False), reduce_retracing=True
+  )
   tried = {
-    scaling: right(_scores(model, scaling), images, labels)
+    scaling: right(
+      lambda pixels, by=scaling: predict(pixels * by.scale + by.offset),
+      images,
+      labels,
+    )
     for scaling in types.Normalization
   }
   best = max(tried, key=lambda scaling: tried[scaling].sum())
@@ -87,8 +93,3 @@ def scaling_of(
       flush=True,
     )
   return best
-
-
-def _scores(model: tf_keras.Model, scaling: types.Normalization):
-  scale, offset = np.float32(scaling.scale), np.float32(scaling.offset)
-  return lambda pixels: model(pixels * scale + offset, training=False)

@@ -19,6 +19,8 @@ from tfcompress.models import (
 from tfcompress.training import brought, device, ready
 from tfcompress.training import teacher as teacher_lib
 
+_MUCH = 0.1  # of the images of an epoch
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -110,9 +112,22 @@ def prepare(
 def _with_whole_batch(
   config: configs.TrainConfig, source: sources.Source
 ) -> configs.TrainConfig:
-  """A config whose batch is at most all training images."""
+  """A config whose batch is at most all training images.
+
+  Says so, and how many images an epoch leaves out where that is many.
+  """
   images = source.num_examples.get(types.Split.TRAIN, 0)
-  if not config.epochs or images >= config.batch_size:
+  if not config.epochs:
+    return config
+  if images >= config.batch_size:
+    left = images % config.batch_size
+    if left > _MUCH * images:
+      print(
+        f'an epoch has whole batches of {config.batch_size} images alone, so it '
+        f'leaves out {left} of {images}, others each time; a smaller '
+        '--batch_size leaves out fewer',
+        flush=True,
+      )
     return config
   print(
     f'--batch_size={config.batch_size} is above the {images} training images '

@@ -4,17 +4,18 @@ import dataclasses
 import pathlib
 import sys
 
+import tensorflow as tf
+
 from tfcompress.core import chance, configs, records, types
 from tfcompress.training import brought, validation
 from tfcompress.training import job as job_lib
 
 _POINTS = 5.0  # of top-1 that a stage may lose without a word
+_TEACHER = '--teacher with the parent, '
 _ADVICE = {
   types.Stage.BASELINE: 'a lower --learning_rate, or more --epochs',
   types.Stage.KD: 'a lower --learning_rate, or more --epochs',
-  types.Stage.SLIM: (
-    'more --epochs, --teacher with the parent, or fewer channels to remove'
-  ),
+  types.Stage.SLIM: (f'more --epochs, {_TEACHER}or fewer channels to remove'),
   types.Stage.PRUNE: 'more --epochs, or a lower --target_sparsity',
   types.Stage.CLUSTER: 'more --epochs, or more --clusters',
   types.Stage.QAT: 'a lower --learning_rate, or more --epochs',
@@ -76,7 +77,9 @@ def warn_of_teachers(job: job_lib.Job) -> None:
       job.source, job.config.data, teacher.view.size
     )
     right = brought.right(
-      lambda pixels, teacher=teacher: teacher.outputs(pixels)[0], images, labels
+      tf.function(lambda pixels, of=teacher: of.outputs(pixels)[0]),
+      images,
+      labels,
     )
     if chance.is_luck(int(right.sum()), len(right), job.spec.num_classes):
       _warn(
@@ -94,6 +97,8 @@ def warn_below(
   if begin is None or begin.top1_percent - top1_percent <= _POINTS:
     return
   advice = _ADVICE[config.stage] if config.epochs else '--epochs=1 or more'
+  if config.distill:  # It has its teacher.
+    advice = advice.replace(_TEACHER, '')
   _warn(
     f'{config.output_dir} has top-1 {top1_percent:.2f} %, '
     f'{begin.top1_percent - top1_percent:.1f} points below the '

@@ -203,7 +203,7 @@ def _fit(
     print(
       f'stopped after epoch {done}: no top-1 above '
       f'{100 * best.top1:.2f} %, of epoch {best.epoch}, for '
-      f'{config.patience} epochs'
+      f'{config.patience} epoch{"s" * (config.patience > 1)}'
     )
   if config.keep_best:
     print(f'keeping epoch {best.epoch}, top-1 {100 * best.top1:.2f} %')
