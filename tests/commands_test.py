@@ -230,6 +230,11 @@ def test_every_flagfile_belongs_to_the_command_it_names(path):
     ('evaluate', '--model=setup.cfg --parts=sise', "'sise' is none of"),
     (
       'evaluate',
+      f'--model={FILE} --input_mean=',
+      '--input_mean=: expected a number, or three separated by commas',
+    ),
+    (
+      'evaluate',
       f'--model={FILE} --input_mean=1,2',
       '--input_mean=1,2: expected a number, or three separated by commas',
     ),

@@ -228,7 +228,7 @@ def _config(
     ),
     parts=parts,
     data=cli_flags.data_spec(data),
-    **_scaling(metadata),
+    **_scaling(path, metadata),
     class_names=tuple(metadata.get('class_names', ())),
     limits=cli_flags.read(measurements.Limits),
   )
@@ -252,14 +252,20 @@ def _require_files() -> None:
     )
 
 
-def _scaling(metadata: dict) -> dict[str, object]:
+def _scaling(path: str, metadata: dict) -> dict[str, object]:
   """What a file expects of its pixels, and who says so."""
   if FLAGS.input_mean is not None or FLAGS.input_std is not None:
     return {'input_scaling': _in_numbers(), 'scaling_source': 'flag'}
   wanted = FLAGS.input_scaling or metadata.get('input_scaling')
   if wanted in (None, _AUTO):
     return {'input_scaling': None, 'scaling_source': wanted or 'file'}
-  preprocessing = types.Normalization(wanted).preprocessing
+  known = {one.value: one for one in types.Normalization}
+  if wanted not in known:
+    raise ValueError(
+      f'{path}: its metadata says input_scaling {wanted!r}, expected one of '
+      f'{", ".join(known)}; --input_scaling says it instead'
+    )
+  preprocessing = known[wanted].preprocessing
   by_flag = cli_flags.given('input_scaling', 'input_channels')
   return {
     'input_scaling': preprocessing.ordered(FLAGS.input_channels),
@@ -284,17 +290,18 @@ def _in_numbers() -> types.Preprocessing:
 
 def _colors(name: str, default: float) -> tuple[float, ...]:
   """A flag's number for each channel."""
-  given = FLAGS[name].value or []
+  given = FLAGS[name].value
+  if given is None:
+    return (default,) * 3
   try:
     numbers = [float(text) for text in given]
   except ValueError:
     numbers = [math.nan]
-  if len(numbers) not in (0, 1, 3) or not all(map(math.isfinite, numbers)):
+  if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
     raise ValueError(
       f'--{name}={",".join(given)}: expected a number, or three separated by '
       'commas'
     )
-  numbers = numbers or [default]
   return tuple(numbers * (3 // len(numbers)))
 
 

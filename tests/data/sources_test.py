@@ -93,6 +93,8 @@ def spoil(path: pathlib.Path, how: str) -> None:
     path.mkdir()
   elif how == 'a link to nothing':
     path.symlink_to('nowhere.png')
+  elif how == 'a link to itself':
+    path.symlink_to(path.name)
   elif how == 'forbidden':
     path.touch(mode=0)
   elif how == 'cut':
@@ -104,8 +106,11 @@ def spoil(path: pathlib.Path, how: str) -> None:
 @pytest.mark.parametrize('name', ['1.png', '0.JPEG'])
 @pytest.mark.parametrize(
   'how',
-  ['no image', '', 'cut', 'a folder', 'a link to nothing', 'forbidden'],
-)
+  [
+    'no image', '', 'cut', 'a folder', 'a link to nothing', 'a link to itself',
+    'forbidden',
+  ],
+)  # fmt: skip
 def test_an_image_that_cannot_be_read_is_named(how, name, copy):
   if how == 'forbidden' and not os.getuid():
     pytest.skip('root may read every file')

@@ -163,6 +163,7 @@ def test_names_leave_out_what_all_paths_share():
   assert short('x/a/model.tflite', 'x/b.onnx') == ['a/model.tflite', 'b.onnx']
   assert short('x/model.tflite') == ['model.tflite']
   assert short('/a', 'b') == ['/a', 'b']
+  assert short('/x/a', '/y/a2') == ['/x/a', '/y/a2']  # no paths from here
   assert short('x/a', 'x/a') == ['a (litert_cpu)', 'a (litert_cpu) #2']
 
 

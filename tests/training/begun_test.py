@@ -252,6 +252,27 @@ def test_overwrite_begins_anew(there, own):
   assert checkpoint.stat().st_mtime_ns > made
 
 
+def test_overwrite_keeps_what_is_there_where_an_image_is_none(
+  there, folder, tmp_path
+):
+  images = shutil.copytree(folder, tmp_path / 'images')
+  next((images / 'train' / 'red').glob('11.*')).write_bytes(b'no image')
+  data = types.DataSpec(f'folder:{images}')
+  before = records.sha256(there.output_dir)
+  with pytest.raises(ValueError, match='train/red/11.*: the image cannot be'):
+    run.run(dataclasses.replace(there, data=data), '', overwrite=True)
+  assert records.sha256(there.output_dir) == before
+
+
+def test_more_generations_are_refused_before_any_is_trained(there, own):
+  distill = configs.DistillConfig(teacher=(own,), generations=2)
+  more = dataclasses.replace(there, stage=types.Stage.KD, distill=distill)
+  before = records.sha256(there.output_dir)
+  with pytest.raises(ValueError, match='begun with other flags or parents'):
+    run.run(more, '')
+  assert records.sha256(there.output_dir) == before
+
+
 def test_overwrite_removes_no_folder_of_others(there, config):
   folder = pathlib.Path(config.output_dir)
   (folder / 'logs').mkdir(parents=True)

@@ -29,6 +29,7 @@ UNREADABLE = (
   tf.errors.NotFoundError,
   tf.errors.PermissionDeniedError,
   tf.errors.FailedPreconditionError,  # a folder
+  tf.errors.UnknownError,  # a link to itself
 )
 
 

@@ -16,8 +16,11 @@ def short(records: Sequence[measurements.Measurement]) -> list[str]:
   One file in several runtimes is told apart by them.
   """
   paths = [pathlib.PurePath(record.model.path).parts for record in records]
+  whole = paths
   while _share(paths, 0):
     paths = [path[1:] for path in paths]
+  if whole and whole[0][: -len(paths[0])] == ('/',):
+    paths = whole  # Without it they would be no paths from here.
   while len(paths) > 1 and _share(paths, -1):
     paths = [path[:-1] for path in paths]
   names = [printable('/'.join(path).replace('//', '/')) for path in paths]

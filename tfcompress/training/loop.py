@@ -138,10 +138,12 @@ class _FiniteLoss(tf_keras.callbacks.Callback):
 
   def _check(self, loss, where: str) -> None:
     if not math.isfinite(loss):
+      kept = ''
+      if tf.train.latest_checkpoint(self._checkpoints):
+        kept = f'the last good checkpoint is kept in {self._checkpoints}; '
       raise ValueError(
-        f'the loss became {loss} in epoch {self._epoch + 1} at {where}; the '
-        f'last good checkpoint is kept in {self._checkpoints}; begin anew, in '
-        'another --output_dir or with --overwrite, with a lower '
+        f'the loss became {loss} in epoch {self._epoch + 1} at {where}; {kept}'
+        'begin anew, in another --output_dir or with --overwrite, with a lower '
         '--learning_rate or --clip_norm'
       )
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.core import configs, environment, processes, records, types
-from tfcompress.data import pipelines, remarks
+from tfcompress.data import folders, pipelines, remarks, sources
 from tfcompress.models import clusters, fake_quant, graph, heads, io
 from tfcompress.training import (
   baseline,
@@ -75,6 +75,9 @@ def run(
   records.require_writable(root)
   with processes.alone(root, 'is training into it'):
     anew = root if overwrite and begun.in_the_way(runs) else None
+    if not anew:  # What ends the last of them ends the first.
+      for one in runs:
+        begun.look(pathlib.Path(one.output_dir), one)
     for index, one in enumerate(runs, start=1):
       if len(runs) > 1:
         print(f'{index} of {len(runs)}: {one.output_dir}', flush=True)
@@ -123,6 +126,7 @@ def _run_one(
   shipped = _shipped(job, trainee)
   learner = _learner(job, trainee, shipped)
   if anew:
+    _require_readable(job, anew)
     begun.clear(anew, folder, _sources(job))
   done = begun.epochs_done(folder)
   if done and found is begun.Found.OTHER_LENGTH:
@@ -140,6 +144,19 @@ def _run_one(
     manifest = _finish(job, trainee, result)
   outcome.warn_below(config, begin, manifest.metrics['top1_percent'])
   return manifest
+
+
+def _require_readable(job: job_lib.Job, anew: pathlib.Path) -> None:
+  """Raises ValueError for an image that would end a run in its middle.
+
+  That is before it removes the artifact that is there; others read on.
+  """
+  there = (anew / records.MANIFEST).is_file()
+  if not there or not folders.is_folder(job.config.data):
+    return
+  for split in job.source.num_examples:
+    if name := sources.first_corrupt(job.source, split):
+      raise ValueError(sources.unreadable(name))
 
 
 def _sources(job: job_lib.Job) -> list[str]:
