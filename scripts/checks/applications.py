@@ -158,7 +158,8 @@ def _saved(root: pathlib.Path, label: str) -> str:
     norm.momentum = 0.0  # What it remembers is of the images below.
   model(images, training=True)
   last = [layer for layer in model.layers if layer.weights][-1]
-  logits = np.log(np.array(model(images, training=False)))
+  # A probability may have become 0.
+  logits = np.log(np.maximum(1e-12, model(images, training=False)))
   spread = _LOGITS / logits.std(axis=0).mean()
   kernel, bias = last.get_weights()
   moved = spread * (bias - logits.mean(axis=0))
