@@ -60,6 +60,12 @@ def test_bytes_are_taken_as_they_are_unless_another_is_better():
   assert preprocessing.best(other, BYTES) == (IMAGENET, [])
 
 
+def test_a_label_has_every_number_where_they_differ():
+  label = lambda *mean: types.Preprocessing(mean).label
+  assert label(104.0, 117.0, 104.0) == '(x - 104, 117, 104) / 1'
+  assert label(128.0, 128.0, 128.0) == '(x - 128) / 1'
+
+
 def test_chance_by_the_interval():
   assert not preprocessing.of_chance(47, 48, 4, tried=True)
   [sentence] = preprocessing.of_chance(14, 48, 4, tried=True)

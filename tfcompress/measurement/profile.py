@@ -37,7 +37,8 @@ def profile(
   graph = model.subgraphs[0]
   if shapes := _shapes(content, image_size):
     for index, tensor in enumerate(graph.tensors):
-      tensor.shape, tensor.shapeSignature = shapes[index], None
+      tensor.shapeSignature = None
+      tensor.shape = shapes.get(index, tensor.shape)
     content = tflite_file.packed(model)
   unpacking = tflite_file.unpacking(model, graph)
   operators = tuple(

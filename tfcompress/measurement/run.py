@@ -110,7 +110,7 @@ class _Found:
 
   @property
   def file_bytes(self) -> int:
-    return size.measure(self.config.file.model).bytes
+    return interface.file_of(self.config.file.model).stat().st_size
 
   def attempt(self, part: Callable[..., None], *arguments) -> None:
     """Measures a part, unless the model has failed; its failure is recorded."""

@@ -54,13 +54,10 @@ def fit(
   Raises:
     ValueError: the loss is no finite number; the last checkpoint stays.
   """
-  # Metrics that have their variables; a step that makes some is traced twice.
-  metrics = [
-    tf_keras.metrics.MeanMetricWrapper(metric, metric.__name__)
-    for metric in ranks.metrics(validation_data.element_spec[1].shape[-1])
-  ]
   model.compile(
-    optimizer, steps_per_execution=STEPS_PER_EXECUTION, metrics=metrics
+    optimizer,
+    steps_per_execution=STEPS_PER_EXECUTION,
+    metrics=_metrics(validation_data.element_spec[1].shape[-1]),
   )
   checkpoint = _Checkpoint(model, folder / CHECKPOINTS)
   first = checkpoint.restore()
@@ -87,6 +84,14 @@ def fit(
     ],
   )
   return first + len(history.epoch)
+
+
+def _metrics(num_classes: int) -> list[tf_keras.metrics.Metric]:
+  """With their variables: a step that makes some is traced twice."""
+  return [
+    tf_keras.metrics.MeanMetricWrapper(metric, metric.__name__)
+    for metric in ranks.metrics(num_classes)
+  ]
 
 
 class _Checkpoint(tf_keras.callbacks.Callback):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -76,28 +76,26 @@ def run(
   with processes.alone(root, 'is training into it'):
     anew = root if overwrite and begun.in_the_way(runs) else None
     if not anew:  # What ends the last of them ends the first.
-      for one in runs:
-        begun.look(pathlib.Path(one.output_dir), one)
+      _require_to_go_on(runs)
     for index, one in enumerate(runs, start=1):
       if len(runs) > 1:
         print(f'{index} of {len(runs)}: {one.output_dir}', flush=True)
-        _require_same_length(one, anew)
       manifest = _run_one(one, root, flags_text, int8_latency_ms, anew)
       anew = None  # All is removed by now.
   return manifest
 
 
-def _require_same_length(
-  config: configs.TrainConfig, anew: pathlib.Path | None
-) -> None:
-  """Raises ValueError if a part of several runs would have to go on."""
-  folder = pathlib.Path(config.output_dir)
-  if not anew and begun.look(folder, config) is begun.Found.OTHER_LENGTH:
-    raise ValueError(
-      f'{folder}: begun with other --epochs; the runs of --slim_steps or '
-      '--generations are made of each other: use the same --epochs, another '
-      '--output_dir, or --overwrite to begin anew'
-    )
+def _require_to_go_on(runs: Sequence[configs.TrainConfig]) -> None:
+  """Raises ValueError if one is another, or a part of several of other length."""
+  for config in runs:
+    folder = pathlib.Path(config.output_dir)
+    found = begun.look(folder, config)
+    if len(runs) > 1 and found is begun.Found.OTHER_LENGTH:
+      raise ValueError(
+        f'{folder}: begun with other --epochs; the runs of --slim_steps or '
+        '--generations are made of each other: use the same --epochs, another '
+        '--output_dir, or --overwrite to begin anew'
+      )
 
 
 def _run_one(
